@@ -1,0 +1,118 @@
+//! The types of the node API, version 1 (`/v1/...` on [`spec_layout`'s port] with mutual TLS).
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// `GET /v1/status`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NodeStatus {
+    /// Hostname.
+    pub name: String,
+    /// Node id, 32 hex digits.
+    pub node_id: String,
+    /// `IMAGE_ID` of os-release.
+    pub image: String,
+    /// `IMAGE_VERSION` of os-release.
+    pub version: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Roles from the machine config.
+    pub roles: Vec<String>,
+    /// All local facts hold: boot-complete.target is active.
+    pub ready: bool,
+    /// Why not, one line each.
+    pub waiting: Vec<String>,
+    /// The kernel verifies the root on every read.
+    pub root_verified: bool,
+    /// Root hash of the verity tree, hex.
+    pub root_hash: String,
+    /// The state is in memory only.
+    pub ephemeral: bool,
+    /// Machine config: `ok`, `missing` or `invalid`.
+    pub config: String,
+    /// What is wrong with the config, with line and column.
+    pub config_message: Option<String>,
+    /// How the boot before this one ended: `clean`, `unclean`, `watchdog`, `first`.
+    pub previous_boot: String,
+    /// What PID 1 could not do, one line each.
+    pub degraded: Vec<String>,
+    /// Seconds since the kernel started.
+    pub uptime_seconds: f64,
+    /// Addresses in use, `ADDRESS/PREFIX`.
+    pub addresses: Vec<String>,
+}
+
+/// One unit of `GET /v1/units`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Unit {
+    /// Name with suffix.
+    pub name: String,
+    /// `Description=`.
+    pub description: String,
+    /// `loaded`, `not-found`, `bad-setting`, `masked`.
+    pub load: String,
+    /// `active`, `inactive`, `failed`, `activating`, `deactivating`.
+    pub active: String,
+    /// systemd's sub state.
+    pub sub: String,
+    /// Main process.
+    pub main_pid: Option<i32>,
+    /// Current memory of its cgroup in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Automatic restarts.
+    pub restarts: u32,
+    /// systemd's result word.
+    pub result: String,
+    /// Why it waits or failed.
+    pub reason: Option<String>,
+}
+
+/// One log entry of `GET /v1/logs` (newline-delimited JSON).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LogEntry {
+    /// Position in the journal, to continue after.
+    pub cursor: String,
+    /// Microseconds since the epoch.
+    pub realtime_us: u64,
+    /// CLOCK_BOOTTIME microseconds.
+    pub monotonic_us: u64,
+    /// Boot id.
+    pub boot_id: String,
+    /// Syslog priority 0-7.
+    pub priority: u8,
+    /// Unit that said it, empty for the kernel.
+    pub unit: String,
+    /// SYSLOG_IDENTIFIER or the program's name.
+    pub identifier: String,
+    /// Process, if known.
+    pub pid: Option<i32>,
+    /// The text, invalid UTF-8 replaced.
+    pub message: String,
+    /// Further fields, by their journal names.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub fields: std::collections::BTreeMap<String, String>,
+}
+
+/// One etcd member of `GET /v1/etcd/members`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EtcdMember {
+    /// Its name, that of the node.
+    pub name: String,
+    /// Member id, hex.
+    pub id: String,
+    /// Its peer address.
+    pub address: String,
+    /// Answers and agrees with the leader.
+    pub healthy: bool,
+    /// Is the leader.
+    pub leader: bool,
+    /// A learner that is being replaced has not joined yet.
+    pub learner: bool,
+}
+
+/// Every error body.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ApiError {
+    /// What happened and what to do.
+    pub error: String,
+}

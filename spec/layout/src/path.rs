@@ -1,0 +1,52 @@
+//! Files and folders of a running node.
+
+/// PID 1 in the root; in the initramfs it is `/init`.
+pub const INIT: &str = "/usr/lib/bedplate/init";
+/// The multi-call program of the node services.
+pub const SERVICES: &str = "/usr/lib/bedplate/services";
+/// The multi-call program of the datacenter components.
+pub const CLUSTER: &str = "/usr/lib/bedplate/cluster";
+/// The tmpfiles.d lines of the image, compiled by the builder ([`crate::tmpfiles`]).
+pub const TMPFILES: &str = "/usr/lib/bedplate/tmpfiles";
+/// Its modification time is the image's build time: the clock is never before it (as in systemd's clock-epoch).
+pub const CLOCK_EPOCH: &str = "/usr/lib/clock-epoch";
+
+/// Folder of what is ours at run time.
+pub const RUN: &str = "/run/bedplate";
+/// PID 1's native control socket (SOCK_SEQPACKET, `spec_unit::control`).
+pub const CONTROL_SOCKET: &str = "/run/bedplate/control.sock";
+/// sd_notify datagrams.
+pub const NOTIFY_SOCKET: &str = "/run/systemd/notify";
+/// Native journal datagrams.
+pub const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
+/// stdout streams.
+pub const JOURNAL_STDOUT: &str = "/run/systemd/journal/stdout";
+/// syslog.
+pub const JOURNAL_DEV_LOG: &str = "/run/systemd/journal/dev-log";
+/// Where the journal answers queries (stream, one JSON line per entry).
+pub const JOURNAL_QUERY: &str = "/run/bedplate/journal.sock";
+/// Credentials handed in by firmware, imported by PID 1 (0700, files 0400).
+pub const SYSTEM_CREDENTIALS: &str = "/run/credentials/@system";
+/// The machine config as it was found, validated (0600).
+pub const MACHINE_CONFIG: &str = "/run/bedplate/machine.toml";
+/// What PID 1 and the API say of the config: `spec_config::BootFacts` as JSON.
+pub const BOOT_FACTS: &str = "/run/bedplate/boot-facts.json";
+/// One empty file per role of this node, for `ConditionPathExists=`.
+pub const ROLES: &str = "/run/bedplate/roles";
+/// What PID 1 saw on the way up: `key=value` lines (root_hash, root_verified, root_device, ram, previous_boot, degraded).
+pub const BOOT_REPORT: &str = "/run/bedplate/boot-report";
+/// Node id: 32 hex digits and a line feed.
+pub const NODE_ID: &str = "/run/bedplate/node-id";
+/// Keys and certificates of this node, on the state partition (folder 0700).
+pub const TRUST: &str = "/var/lib/bedplate/trust";
+/// Socket on which the cluster program answers the node API (etcd members).
+pub const CLUSTER_SOCKET: &str = "/run/bedplate/cluster.sock";
+/// EnvironmentFile of etcd, written by the cluster program.
+pub const ETCD_ENV: &str = "/run/bedplate/etcd.env";
+/// etcd's data.
+pub const ETCD_DATA: &str = "/var/lib/etcd";
+
+/// Mount point of the state partition; `/var` is its folder `var`.
+pub const STATE: &str = "/state";
+/// `layout_version` of the state partition: decimal and a line feed.
+pub const STATE_LAYOUT: &str = "/state/layout_version";

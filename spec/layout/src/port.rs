@@ -1,0 +1,10 @@
+//! TCP ports that a node listens on.
+
+/// Node API, mutual TLS under the root `node-api`.
+pub const NODE_API: u16 = 7443;
+/// Joining and cluster-internal calls on masters, TLS under the root `cluster`.
+pub const CLUSTER: u16 = 7444;
+/// etcd, clients (root `etcd-client`).
+pub const ETCD_CLIENT: u16 = 2379;
+/// etcd, peers (root `etcd-peer`).
+pub const ETCD_PEER: u16 = 2380;

@@ -1,0 +1,172 @@
+//! PID 1's native control protocol, version 1.
+//!
+//! One JSON message per SOCK_SEQPACKET packet, at most [`MAX_PACKET`] bytes, file descriptors by SCM_RIGHTS.
+//! A client sends [`Request`]; PID 1 answers each with one [`Reply`] of the same `id`, and to a
+//! `Watch` with a stream of [`Reply::Changed`] after it. Only uid 0 and the services named in PID 1's
+//! allow-list may change anything.
+
+use serde::{Deserialize, Serialize};
+
+/// Protocol version; a request with another one is refused.
+pub const VERSION: u32 = 1;
+/// Most bytes of one packet.
+pub const MAX_PACKET: usize = 128 * 1024;
+
+/// A request with its number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Envelope {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Chosen by the client, repeated in the reply.
+    pub id: u64,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// What a client can ask.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// All loaded units, from `offset` on; the reply says whether more follow.
+    List {
+        /// Units to skip, in name order.
+        offset: usize,
+    },
+    /// One unit.
+    Show {
+        /// Its name.
+        unit: String,
+    },
+    /// Start a unit and what it requires.
+    Start {
+        /// Its name.
+        unit: String,
+    },
+    /// Stop a unit and what requires it.
+    Stop {
+        /// Its name.
+        unit: String,
+    },
+    /// Stop, then start.
+    Restart {
+        /// Its name.
+        unit: String,
+    },
+    /// Run ExecReload.
+    Reload {
+        /// Its name.
+        unit: String,
+    },
+    /// Forget a failed state and its start counter.
+    ResetFailed {
+        /// Its name.
+        unit: String,
+    },
+    /// Send every later state change on this connection.
+    Watch,
+    /// Shut down in order, then do this.
+    Shutdown {
+        /// What comes after.
+        action: ShutdownAction,
+    },
+    /// Start a transient unit from an `ExecPlan`; its fd slots refer to the fds of this packet.
+    Run {
+        /// Unit name, ending in `.service`, not in use.
+        unit: String,
+        /// What the child will be.
+        plan: Box<crate::plan::ExecPlan>,
+    },
+    /// Exit status of an ended transient unit; forgets it.
+    Collect {
+        /// Its name.
+        unit: String,
+    },
+}
+
+/// What follows a shutdown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShutdownAction {
+    /// RB_AUTOBOOT.
+    Reboot,
+    /// RB_POWER_OFF.
+    Poweroff,
+    /// RB_HALT_SYSTEM.
+    Halt,
+}
+
+/// A reply with the number of its request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The request's number.
+    pub id: u64,
+    /// What is said.
+    pub reply: Reply,
+}
+
+/// What PID 1 answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// Done, or begun.
+    Ok,
+    /// Part of the list.
+    Units {
+        /// In name order.
+        units: Vec<UnitStatus>,
+        /// Offset to ask next, if more follow.
+        next: Option<usize>,
+    },
+    /// One unit.
+    Unit(UnitStatus),
+    /// A state change, after `Watch`.
+    Changed(UnitStatus),
+    /// How a transient unit ended.
+    Exited(ExitStatus),
+    /// Refused; says why and what to do.
+    Error(String),
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitStatus {
+    /// exit(2) with this code.
+    Exited(i32),
+    /// Killed by this signal.
+    Signaled(i32),
+}
+
+/// The state of one unit, in systemd's words.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct UnitStatus {
+    /// Name with suffix.
+    pub name: String,
+    /// `Description=`.
+    pub description: String,
+    /// `loaded`, `not-found`, `bad-setting`, `error`, `masked`.
+    pub load: String,
+    /// `active`, `reloading`, `inactive`, `failed`, `activating`, `deactivating`.
+    pub active: String,
+    /// `running`, `exited`, `dead`, `auto-restart`, `start`, `stop-sigterm` and so on.
+    pub sub: String,
+    /// Main process, if one runs.
+    pub main_pid: Option<i32>,
+    /// Control group below the cgroup root, if one exists.
+    pub cgroup: Option<String>,
+    /// `STATUS=` of sd_notify.
+    pub status_text: Option<String>,
+    /// `success`, `exit-code`, `signal`, `timeout`, `watchdog`, `start-limit-hit`, `resources`, `oom-kill`, `condition`.
+    pub result: String,
+    /// Last exit of the main process.
+    pub exit: Option<ExitStatus>,
+    /// Automatic restarts since the last explicit start.
+    pub restarts: u32,
+    /// Why it waits or failed, for people.
+    pub reason: Option<String>,
+    /// CLOCK_MONOTONIC microseconds of the last change of `active`.
+    pub since_monotonic_us: u64,
+}
