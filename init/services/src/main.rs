@@ -6,8 +6,11 @@ use std::process::ExitCode;
 
 mod device;
 mod journal;
+mod logging;
 mod network;
 mod node;
+mod notify;
+mod sys;
 mod volume;
 
 /// A service: its name and its entry. One row to add one.

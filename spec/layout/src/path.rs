@@ -29,6 +29,16 @@ pub const JOURNAL_QUERY: &str = "/run/bedplate/journal.sock";
 pub const SYSTEM_CREDENTIALS: &str = "/run/credentials/@system";
 /// The machine config as it was found, validated (0600).
 pub const MACHINE_CONFIG: &str = "/run/bedplate/machine.toml";
+/// The network part of the machine config, `spec_config::Network` as JSON (0644): what the network service reads.
+pub const NETWORK_CONFIG: &str = "/run/bedplate/network.json";
+/// Folder of the network service: leases and [`RESOLV_CONF`].
+pub const NETWORK_RUN: &str = "/run/bedplate/network";
+/// Name servers in use; `/etc/resolv.conf` links to it.
+pub const RESOLV_CONF: &str = "/run/bedplate/network/resolv.conf";
+/// Folder of the journal's entries before and without a disk.
+pub const JOURNAL_VOLATILE: &str = "/run/log/bedplate";
+/// Folder of the journal's entries on the state partition.
+pub const JOURNAL_PERSISTENT: &str = "/var/log/bedplate";
 /// What PID 1 and the API say of the config: `spec_config::BootFacts` as JSON.
 pub const BOOT_FACTS: &str = "/run/bedplate/boot-facts.json";
 /// One empty file per role of this node, for `ConditionPathExists=`.

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+mod query;
+
+pub(crate) use query::Query;
+
 pub(crate) fn main(_args: &[String]) -> ExitCode {
     ExitCode::FAILURE
 }
