@@ -1,3 +1,25 @@
-//! See the package description.
+//! PID 1 of a Bedplate node: boot, supervise, confine, execute.
+//!
+//! The same binary runs twice. As `/init` of the initramfs it finds and verifies the root and executes itself there
+//! ([`early`]); in the root it brings the node up ([`boot`]), supervises the units until a shutdown is decided, and
+//! takes the machine down clean ([`shutdown`]).
+//!
+//! Principles: single-threaded; parses no byte that came off a network; blocks on nothing it supervises; does not
+//! panic. Each failure is `Degraded` or `Fatal`, and [`error`] alone says which.
 
-fn main() {}
+mod error;
+mod log;
+mod sys;
+mod watchdog;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    error::set_panic_hook();
+    if std::process::id() != 1 {
+        eprintln!("bedplate-init runs as process 1 of a node and nowhere else");
+        return ExitCode::from(2);
+    }
+    log::open(log::Level::Info);
+    ExitCode::SUCCESS
+}

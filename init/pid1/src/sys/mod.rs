@@ -1,0 +1,4 @@
+//! Every `unsafe` of PID 1, each behind a safe function that states why it is sound.
+#![allow(unsafe_code)]
+
+pub(crate) mod watchdog;

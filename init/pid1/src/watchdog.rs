@@ -1,0 +1,255 @@
+//! The hardware watchdog: resets the machine when PID 1 no longer turns its event loop.
+//!
+//! Fed from the event loop and from boot's own waits, never from a timer or a thread, so that a PID 1 which hangs
+//! is a PID 1 which stops feeding. A driver may appear late (its module is loaded by the device service):
+//! [`Watchdog::feed`] looks for one until it finds it. The kernel's softdog is taken only when nothing better came
+//! within [`PATIENCE`]: it catches a hung PID 1, not a hung kernel.
+//!
+//! Source: Documentation/watchdog/watchdog-api.rst.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result, What};
+use crate::sys;
+
+/// Timeout when the command line names none: several times what a boot phase may take without feeding.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to wait for hardware before softdog is asked for.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often to look for a device while there is none.
+const RETRY: Duration = Duration::from_secs(10);
+/// What softdog calls itself.
+const SOFTDOG: &str = "Software Watchdog";
+
+/// What `bedplate.watchdog=` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Setting {
+    /// Leave the hardware alone.
+    Off,
+    /// Reset after this long without food.
+    Timeout(Duration),
+}
+
+impl Setting {
+    /// Reads the word of the command line; without one the default timeout. Bounded to what hardware can.
+    pub(crate) fn parse(word: Option<&str>) -> Result<Setting> {
+        match word {
+            None => Ok(Setting::Timeout(DEFAULT_TIMEOUT)),
+            Some("off") => Ok(Setting::Off),
+            Some(word) => match word.parse::<u64>() {
+                Ok(seconds @ 5..=3600) => Ok(Setting::Timeout(Duration::from_secs(seconds))),
+                _ => Err(Error::new(
+                    What::Watchdog,
+                    format!(
+                        "bedplate.watchdog={word}: write 5 to 3600 seconds, or off; using {DEFAULT_TIMEOUT:?}"
+                    ),
+                )),
+            },
+        }
+    }
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Setting::Timeout(DEFAULT_TIMEOUT)
+    }
+}
+
+/// The watchdog of this machine, or the wait for one.
+#[derive(Debug)]
+pub(crate) struct Watchdog {
+    setting: Setting,
+    device: Option<File>,
+    timeout: Duration,
+    begun: Instant,
+    next: Instant,
+    softdog_asked: bool,
+    reset_us: bool,
+}
+
+impl Watchdog {
+    /// Opens the machine's watchdog if there is one yet.
+    pub(crate) fn open(setting: Setting) -> Watchdog {
+        let now = Instant::now();
+        let mut watchdog = Watchdog {
+            setting,
+            device: None,
+            timeout: DEFAULT_TIMEOUT,
+            begun: now,
+            next: now,
+            softdog_asked: false,
+            reset_us: false,
+        };
+        watchdog.feed();
+        watchdog
+    }
+
+    /// How often [`feed`](Self::feed) wants to be called at the least.
+    pub(crate) fn period(&self) -> Duration {
+        if self.device.is_some() {
+            self.timeout / 4
+        } else {
+            RETRY
+        }
+    }
+
+    /// Feeds the watchdog, or looks for one. Cheap when called too often.
+    pub(crate) fn feed(&mut self) {
+        let now = Instant::now();
+        if now < self.next {
+            return;
+        }
+        match &self.device {
+            Some(device) => {
+                if let Err(cause) = sys::watchdog::keep_alive(device) {
+                    crate::error!("{}: {cause}", What::Watchdog);
+                }
+            }
+            None => self.look(now),
+        }
+        self.next = now + self.period() / 2;
+    }
+
+    /// Whether the hardware says that it was the one to reset the machine.
+    pub(crate) fn reset_us(&self) -> bool {
+        self.reset_us
+    }
+
+    /// Before a reboot: stays armed, so that a reboot which hangs ends all the same. Before a power-off or halt:
+    /// disarmed, by the letter that drivers take as "I mean it".
+    pub(crate) fn finish(&mut self, reboot: bool) {
+        let Some(device) = &mut self.device else {
+            return;
+        };
+        let done = if reboot {
+            sys::watchdog::keep_alive(device)
+        } else {
+            device.write_all(b"V")
+        };
+        if let Err(cause) = done {
+            crate::warning!("{}: {cause}", What::Watchdog);
+        }
+        if !reboot {
+            self.device = None;
+        }
+    }
+
+    fn look(&mut self, now: Instant) {
+        let Setting::Timeout(wanted) = self.setting else {
+            return;
+        };
+        let patient = now.duration_since(self.begun) < PATIENCE;
+        let Some(path) = best(Path::new("/sys/class/watchdog"), patient) else {
+            if !patient && !self.softdog_asked {
+                self.softdog_asked = true;
+            }
+            return;
+        };
+        match arm(&path, wanted) {
+            Ok((device, timeout, reset_us)) => {
+                crate::info!(
+                    "watchdog {} resets after {} s",
+                    path.display(),
+                    timeout.as_secs()
+                );
+                (self.device, self.timeout, self.reset_us) = (Some(device), timeout, reset_us);
+            }
+            Err(error) => crate::error::settle(&error),
+        }
+    }
+}
+
+/// The device to use: hardware first; softdog only once patience is over.
+fn best(class: &Path, patient: bool) -> Option<PathBuf> {
+    let mut found: Vec<(bool, String)> = std::fs::read_dir(class)
+        .ok()?
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let identity =
+                std::fs::read_to_string(entry.path().join("identity")).unwrap_or_default();
+            Some((
+                identity.trim() == SOFTDOG,
+                entry.file_name().into_string().ok()?,
+            ))
+        })
+        .collect();
+    found.sort();
+    let (soft, name) = found.into_iter().next()?;
+    (!soft || !patient).then(|| Path::new("/dev").join(name))
+}
+
+/// Opens and arms a device; gives the timeout it really took and whether it reset the machine.
+fn arm(path: &Path, wanted: Duration) -> Result<(File, Duration, bool)> {
+    let device = OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_CLOEXEC)
+        .open(path)
+        .map_err(Error::at(What::Watchdog, path.display()))?;
+    let seconds = i32::try_from(wanted.as_secs()).unwrap_or(i32::MAX);
+    let taken = match sys::watchdog::set_timeout(&device, seconds) {
+        Ok(taken) => taken,
+        Err(cause) => {
+            crate::warning!(
+                "{}: {} keeps its own timeout: {cause}",
+                What::Watchdog,
+                path.display()
+            );
+            sys::watchdog::timeout(&device).unwrap_or(seconds)
+        }
+    };
+    sys::watchdog::keep_alive(&device).map_err(Error::at(What::Watchdog, path.display()))?;
+    let reset_us = sys::watchdog::boot_status(&device)
+        .is_ok_and(|status| status & sys::watchdog::CARD_RESET != 0);
+    Ok((
+        device,
+        Duration::from_secs(u64::try_from(taken).unwrap_or(1).max(1)),
+        reset_us,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_chooses_the_timeout() {
+        assert_eq!(
+            Setting::parse(None),
+            Ok(Setting::Timeout(Duration::from_secs(30)))
+        );
+        assert_eq!(Setting::parse(Some("off")), Ok(Setting::Off));
+        assert_eq!(
+            Setting::parse(Some("12")),
+            Ok(Setting::Timeout(Duration::from_secs(12)))
+        );
+        let error = Setting::parse(Some("0")).map_err(|error| error.why);
+        assert!(error.is_err_and(|why| why.contains("5 to 3600")));
+    }
+
+    #[test]
+    fn hardware_is_taken_at_once_and_softdog_after_patience() {
+        let class = tempfile::tempdir().unwrap();
+        assert_eq!(best(class.path(), false), None);
+        for (name, identity) in [
+            ("watchdog0", "Software Watchdog\n"),
+            ("watchdog1", "i6300ESB timer\n"),
+        ] {
+            std::fs::create_dir(class.path().join(name)).unwrap();
+            std::fs::write(class.path().join(name).join("identity"), identity).unwrap();
+        }
+        assert_eq!(
+            best(class.path(), true),
+            Some(PathBuf::from("/dev/watchdog1"))
+        );
+        std::fs::remove_dir_all(class.path().join("watchdog1")).unwrap();
+        assert_eq!(best(class.path(), true), None);
+        assert_eq!(
+            best(class.path(), false),
+            Some(PathBuf::from("/dev/watchdog0"))
+        );
+    }
+}
