@@ -1,6 +1,22 @@
 //! systemd's unit files: parsing, the graph, the directive table and [`plan::ExecPlan`].
 //!
-//! Pure: the caller reads the files. The builder and PID 1 run this same code.
+//! Pure: the caller reads the files ([`load::UnitSource`]). The builder and PID 1 run this same code: the builder
+//! to report ([`check::check`]), PID 1 to load ([`load::Loader`]), order ([`graph::Graph`]) and plan
+//! ([`plan::ExecPlan`]).
+//!
+//! - text: [`parse`], [`value`], [`words`], [`specifier`], [`environment`], [`name`]
+//! - meaning: [`directive`] (one row a directive), [`unit`] (what the rows fill in)
+//! - whole: [`load`], [`graph`], [`check`]
+//! - outcome: [`plan`], [`control`]
 
+pub mod account;
+pub mod capability;
 pub mod control;
+pub mod environment;
+pub mod finding;
+pub mod name;
+pub mod parse;
 pub mod plan;
+pub mod specifier;
+pub mod value;
+pub mod words;
