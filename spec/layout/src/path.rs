@@ -60,3 +60,9 @@ pub const ETCD_DATA: &str = "/var/lib/etcd";
 pub const STATE: &str = "/state";
 /// `layout_version` of the state partition: decimal and a line feed.
 pub const STATE_LAYOUT: &str = "/state/layout_version";
+/// Present while the machine runs, absent after a clean shutdown: how the next boot knows (see `boot_report`).
+pub const STATE_RUNNING: &str = "/state/running";
+/// Node id as the state partition keeps it, with the SMBIOS UUID it is bound to: `ID UUID` and a line feed.
+pub const STATE_NODE_ID: &str = "/state/node-id";
+/// What `volume setup` found, for PID 1: `key=value` lines (device, previous_boot).
+pub const STATE_REPORT: &str = "/run/bedplate/state-report";

@@ -1,0 +1,326 @@
+//! The kernel's module index as depmod(8) writes it: modules.dep, modules.alias, modules.softdep, modules.builtin.
+//!
+//! Read by PID 1 in the initramfs, by the device service and modprobe in the root, and by the builder, which also
+//! writes it. The files come from a verified image, so a line that cannot be read is an error with its number.
+//!
+//! Source: modules.dep(5), depmod(8), modprobe.d(5).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::glob;
+
+/// Longest line that is read; a softdep of Debian has 200 bytes.
+const LINE_MAX: usize = 64 * 1024;
+/// Most modules; Debian's generic kernel has 4,500.
+const MODULES_MAX: usize = 65_536;
+/// Longest chain of dependencies that is followed; Debian's has 12.
+const DEPTH_MAX: usize = 64;
+
+/// A line of an index file that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}: {message}")]
+pub struct Error {
+    /// The file's name.
+    pub file: &'static str,
+    /// Number of the line, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// One loadable module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Module {
+    /// File, relative to `/lib/modules/VERSION`.
+    pub path: String,
+    /// Names of the modules it needs, in the order of modules.dep (the last one first to be loaded).
+    pub needs: Vec<String>,
+    /// Softdeps to load before.
+    pub before: Vec<String>,
+    /// Softdeps to load after.
+    pub after: Vec<String>,
+}
+
+/// The index of one kernel version.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Index {
+    modules: BTreeMap<String, Module>,
+    aliases: Vec<(String, String)>,
+    builtin: BTreeSet<String>,
+}
+
+/// A module's name from its file or as people write it: no folder, no suffix, `_` for `-`.
+pub fn name(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let stem = file.split(".ko").next().unwrap_or(file);
+    stem.replace('-', "_")
+}
+
+impl Index {
+    /// Reads the four files; a missing one is given as an empty text.
+    pub fn parse(dep: &str, alias: &str, softdep: &str, builtin: &str) -> Result<Index, Error> {
+        let mut index = Index {
+            builtin: builtin.lines().map(name).collect(),
+            ..Index::default()
+        };
+        for line in lines("modules.dep", dep) {
+            index.add_dep(line?)?;
+        }
+        for line in lines("modules.alias", alias) {
+            let line = line?;
+            match line.words()[..] {
+                ["alias", pattern, module] => {
+                    index.aliases.push((pattern.to_owned(), name(module)))
+                }
+                _ => return Err(line.error("expected \"alias PATTERN MODULE\"")),
+            }
+        }
+        for line in lines("modules.softdep", softdep) {
+            index.add_softdep(line?)?;
+        }
+        Ok(index)
+    }
+
+    fn add_dep(&mut self, line: Line<'_>) -> Result<(), Error> {
+        let Some((path, needs)) = line.text.split_once(':') else {
+            return Err(line.error("expected \"MODULE: NEEDED...\""));
+        };
+        if self.modules.len() >= MODULES_MAX {
+            return Err(line.error("too many modules"));
+        }
+        let module = Module {
+            path: path.trim().to_owned(),
+            needs: needs.split_whitespace().map(name).collect(),
+            before: Vec::new(),
+            after: Vec::new(),
+        };
+        self.modules.insert(name(path.trim()), module);
+        Ok(())
+    }
+
+    fn add_softdep(&mut self, line: Line<'_>) -> Result<(), Error> {
+        let words = line.words();
+        let ["softdep", module, rest @ ..] = &words[..] else {
+            return Err(line.error("expected \"softdep MODULE pre: ... post: ...\""));
+        };
+        let (mut before, mut after, mut pre) = (Vec::new(), Vec::new(), None);
+        for word in rest {
+            match (*word, pre) {
+                ("pre:", _) => pre = Some(true),
+                ("post:", _) => pre = Some(false),
+                (dependency, Some(true)) => before.push(name(dependency)),
+                (dependency, Some(false)) => after.push(name(dependency)),
+                (word, None) => {
+                    return Err(
+                        line.error(&format!("expected \"pre:\" or \"post:\" before \"{word}\""))
+                    );
+                }
+            }
+        }
+        if let Some(module) = self.modules.get_mut(&name(module)) {
+            module.before.extend(before);
+            module.after.extend(after);
+        }
+        Ok(())
+    }
+
+    /// The module of this name.
+    pub fn module(&self, module: &str) -> Option<&Module> {
+        self.modules.get(&name(module))
+    }
+
+    /// Whether the kernel has this module built in.
+    pub fn is_builtin(&self, module: &str) -> bool {
+        self.builtin.contains(&name(module))
+    }
+
+    /// All modules by name.
+    pub fn modules(&self) -> impl Iterator<Item = (&str, &Module)> {
+        self.modules
+            .iter()
+            .map(|(name, module)| (name.as_str(), module))
+    }
+
+    /// Names of the modules for a device's modalias, or for an alias such as `fs-vfat`, in the file's order.
+    pub fn matching(&self, modalias: &str) -> Vec<&str> {
+        let mut found: Vec<&str> = Vec::new();
+        // Nearly all patterns differ before the first special character; comparing that first keeps this fast.
+        let bus = modalias.split(':').next().unwrap_or(modalias);
+        for (pattern, module) in &self.aliases {
+            let plain = pattern
+                .split(['*', '?', '[', '\\', ':'])
+                .next()
+                .unwrap_or_default();
+            if bus.starts_with(plain)
+                && !found.contains(&module.as_str())
+                && glob::matches(pattern, modalias)
+            {
+                found.push(module);
+            }
+        }
+        found
+    }
+
+    /// The modules to load for `module`, first to last, each once: what it needs, softdeps before, itself, softdeps
+    /// after. Built-in and unknown ones are left out; a cycle of softdeps ends where it began.
+    pub fn load_order(&self, module: &str) -> Vec<(&str, &Module)> {
+        let mut order = Vec::new();
+        let mut seen = BTreeSet::new();
+        self.visit(&name(module), &mut seen, &mut order, DEPTH_MAX);
+        order
+    }
+
+    fn visit<'a>(
+        &'a self,
+        module: &str,
+        seen: &mut BTreeSet<&'a str>,
+        order: &mut Vec<(&'a str, &'a Module)>,
+        depth: usize,
+    ) {
+        let Some((module, entry)) = self.modules.get_key_value(module) else {
+            return;
+        };
+        if depth == 0 || !seen.insert(module) {
+            return;
+        }
+        let first = entry.before.iter().chain(entry.needs.iter().rev());
+        first.for_each(|dependency| self.visit(dependency, seen, order, depth - 1));
+        order.push((module, entry));
+        entry
+            .after
+            .iter()
+            .for_each(|dependency| self.visit(dependency, seen, order, depth - 1));
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    file: &'static str,
+    number: usize,
+    text: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn words(self) -> Vec<&'a str> {
+        self.text.split_whitespace().collect()
+    }
+
+    fn error(self, message: &str) -> Error {
+        Error {
+            file: self.file,
+            line: self.number,
+            message: message.to_owned(),
+        }
+    }
+}
+
+/// Lines that say something: no comment, not empty, not too long.
+fn lines<'a>(file: &'static str, text: &'a str) -> impl Iterator<Item = Result<Line<'a>, Error>> {
+    text.lines()
+        .zip(1..)
+        .map(move |(text, number)| Line {
+            file,
+            number,
+            text: text.trim(),
+        })
+        .filter_map(|line| match line.text.len() {
+            0 => None,
+            _ if line.text.starts_with('#') => None,
+            long if long > LINE_MAX => Some(Err(line.error("the line is too long"))),
+            _ => Some(Ok(line)),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DEP: &str = "kernel/fs/ext4/ext4.ko.xz: kernel/fs/jbd2/jbd2.ko.xz kernel/lib/crc16.ko.xz\n\
+                       kernel/fs/jbd2/jbd2.ko.xz:\n\
+                       kernel/lib/crc16.ko.xz:\n\
+                       kernel/crypto/crc32c-generic.ko.xz:\n\
+                       kernel/drivers/block/virtio_blk.ko.xz:\n";
+    const ALIAS: &str = "# Aliases extracted from modules themselves.\n\
+                         alias fs-ext4 ext4\n\
+                         alias virtio:d00000002v* virtio_blk\n";
+    const SOFTDEP: &str =
+        "softdep ext4 pre: crc32c post: virtio-blk\nsoftdep jbd2 pre: crc32c-generic\n";
+
+    fn index() -> Index {
+        Index::parse(DEP, ALIAS, SOFTDEP, "kernel/drivers/virtio/virtio-pci.ko\n").unwrap()
+    }
+
+    fn order(index: &Index, module: &str) -> Vec<String> {
+        index
+            .load_order(module)
+            .into_iter()
+            .map(|(name, _)| name.to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn a_file_system_loads_after_what_it_needs_and_prefers() {
+        let order = order(&index(), "ext4");
+        assert_eq!(
+            order,
+            ["crc16", "crc32c_generic", "jbd2", "ext4", "virtio_blk"]
+        );
+    }
+
+    #[test]
+    fn a_device_finds_its_module_by_alias() {
+        assert_eq!(
+            index().matching("virtio:d00000002v00001AF4"),
+            ["virtio_blk"]
+        );
+        assert_eq!(index().matching("fs-ext4"), ["ext4"]);
+        assert!(index().matching("pci:v00008086").is_empty());
+    }
+
+    #[test]
+    fn dashes_and_underscores_are_the_same() {
+        assert_eq!(name("kernel/crypto/crc32c-generic.ko.xz"), "crc32c_generic");
+        assert!(index().module("virtio-blk").is_some());
+        assert!(index().is_builtin("virtio_pci"));
+        assert!(order(&index(), "virtio-pci").is_empty());
+    }
+
+    #[test]
+    fn a_broken_line_is_named() {
+        let error = Index::parse("no colon", "", "", "").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "modules.dep:1: expected \"MODULE: NEEDED...\""
+        );
+        let error = Index::parse("", "\n#x\nalias a\n", "", "").unwrap_err();
+        assert_eq!((error.file, error.line), ("modules.alias", 3));
+        let error = Index::parse("", "", "softdep a b\n", "").unwrap_err();
+        assert_eq!(error.file, "modules.softdep");
+    }
+
+    #[test]
+    fn a_cycle_ends() {
+        let index = Index::parse(
+            "a.ko: b.ko\nb.ko: a.ko\n",
+            "",
+            "softdep a pre: b post: a\n",
+            "",
+        )
+        .unwrap();
+        assert_eq!(order(&index, "a"), ["b", "a"]);
+    }
+
+    proptest! {
+           #[test]
+           fn nothing_panics(dep in "[a-c:. \n]{0,60}", alias in "(alias [a*:]{0,4} a\n){0,4}", softdep in "[a-c:presoft \n]{0,60}", modalias in "[a:]{0,6}") {
+               if let Ok(index) = Index::parse(&dep, &alias, &softdep, "") {
+                   let names: Vec<String> = index.modules().map(|(name, _)| name.to_owned()).collect();
+                   for name in names {
+    prop_assert!(!index.load_order(&name).is_empty());
+    }
+                   let _ = index.matching(&modalias);
+               }
+           }
+       }
+}
