@@ -116,3 +116,32 @@ pub struct ApiError {
     /// What happened and what to do.
     pub error: String,
 }
+
+/// What `GET /v1/logs` is asked: every field narrows the answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogQuery {
+    /// Only entries of this unit; the empty string means the kernel.
+    pub unit: Option<String>,
+    /// Only the last so many of those that match.
+    pub lines: Option<u32>,
+    /// Only entries after this cursor.
+    pub after: Option<String>,
+    /// Stay, and send what comes.
+    pub follow: bool,
+    /// Only entries of this boot, by its id of 32 hex digits.
+    pub boot: Option<String>,
+    /// Only entries of this syslog priority or a more urgent one.
+    pub priority: Option<u8>,
+}
+
+/// `GET /v1/config`: the machine config without its secrets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigView {
+    /// `ok`, `missing` or `invalid`.
+    pub config: String,
+    /// Where it came from, or what is wrong with it.
+    pub message: Option<String>,
+    /// The TOML document without join token and issuers.
+    pub document: Option<String>,
+}
