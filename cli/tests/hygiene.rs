@@ -1,0 +1,157 @@
+//! Rules of the house that no compiler checks, held against every Rust file of the checkout.
+
+use std::path::{Path, PathBuf};
+
+/// Most lines of a file.
+const MOST_LINES: usize = 800;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .expect("the checkout")
+}
+
+/// Rust files below `folder`, build results left out.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut todo = vec![folder.to_path_buf()];
+    while let Some(folder) = todo.pop() {
+        for entry in std::fs::read_dir(&folder).expect("readable").flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            if path.is_dir() {
+                if name != "target" && !name.as_encoded_bytes().starts_with(b".") {
+                    todo.push(path);
+                }
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// A file's code without what follows `#[cfg(test)]`, comments dropped, with line numbers.
+fn code(text: &str) -> Vec<(usize, &str)> {
+    text.lines()
+        .enumerate()
+        .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
+        .map(|(number, line)| (number + 1, line.split("//").next().unwrap_or(line)))
+        .collect()
+}
+
+fn is_in_sys(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == "sys")
+        || path.file_name().is_some_and(|name| name == "sys.rs")
+}
+
+fn is_test(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == "tests")
+}
+
+#[test]
+fn the_checkout_is_seen() {
+    let files = rust_files(&root());
+    assert!(
+        files
+            .iter()
+            .any(|file| file.ends_with("init/pid1/src/main.rs"))
+    );
+    assert!(
+        files
+            .iter()
+            .any(|file| file.ends_with("cli/tests/hygiene.rs"))
+    );
+}
+
+#[test]
+fn no_file_is_longer_than_a_reader() {
+    let long: Vec<String> = rust_files(&root())
+        .iter()
+        .filter_map(|path| {
+            let lines = std::fs::read_to_string(path).ok()?.lines().count();
+            (lines > MOST_LINES).then(|| format!("{} has {lines} lines", path.display()))
+        })
+        .collect();
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+#[test]
+fn unsafe_stands_only_in_modules_named_sys() {
+    let found = search(&rust_files(&root()), |path, line| {
+        !is_in_sys(path) && is_unsafe(line)
+    });
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn init_never_panics_by_its_own_hand() {
+    const PANICS: [&str; 7] = [
+        ".unwrap()",
+        ".expect(",
+        "panic!(",
+        "unreachable!(",
+        "todo!(",
+        "unimplemented!(",
+        ".unwrap_err()",
+    ];
+    let files: Vec<PathBuf> = rust_files(&root().join("init"))
+        .into_iter()
+        .filter(|path| !is_test(path))
+        .collect();
+    assert!(!files.is_empty());
+    let found = search(&files, |_, line| {
+        PANICS.iter().any(|word| line.contains(word))
+    });
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn no_room_is_called_utils() {
+    let found: Vec<String> = rust_files(&root())
+        .iter()
+        .flat_map(|path| {
+            path.strip_prefix(root())
+                .into_iter()
+                .flat_map(Path::components)
+                .collect::<Vec<_>>()
+        })
+        .filter_map(|part| part.as_os_str().to_str())
+        .map(|name| name.trim_end_matches(".rs").to_owned())
+        .filter(|name| {
+            [
+                "util", "utils", "common", "helper", "helpers", "manager", "misc",
+            ]
+            .contains(&name.as_str())
+        })
+        .collect();
+    assert!(found.is_empty(), "{found:?}");
+}
+
+/// `unsafe` as a word of the language, not in a lint's name or a string.
+fn is_unsafe(line: &str) -> bool {
+    [
+        "unsafe {",
+        "unsafe fn",
+        "unsafe impl",
+        "unsafe extern",
+        "unsafe trait",
+        "unsafe(",
+    ]
+    .iter()
+    .any(|word| line.find(word).is_some_and(|at| !line[..at].contains('"')))
+}
+
+fn search(files: &[PathBuf], wrong: impl Fn(&Path, &str) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    for path in files {
+        let text = std::fs::read_to_string(path).expect("readable");
+        for (number, line) in code(&text) {
+            if wrong(path, line) {
+                found.push(format!("{}:{number}: {}", path.display(), line.trim()));
+            }
+        }
+    }
+    found
+}
