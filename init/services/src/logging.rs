@@ -33,8 +33,15 @@ struct Logger {
 ///
 /// The level is `info`, or what `BEDPLATE_LOG` says (`error`, `warn`, `info`, `debug`, `trace`).
 pub(crate) fn start(name: &'static str, target: Target) {
-    let level = std::env::var("BEDPLATE_LOG").ok().and_then(|text| text.parse().ok()).unwrap_or(LevelFilter::Info);
-    let logger = Logger { name, target, journal: Mutex::new(None) };
+    let level = std::env::var("BEDPLATE_LOG")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(LevelFilter::Info);
+    let logger = Logger {
+        name,
+        target,
+        journal: Mutex::new(None),
+    };
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(level);
     }
@@ -43,12 +50,17 @@ pub(crate) fn start(name: &'static str, target: Target) {
 impl Logger {
     /// Whether the journal took the record. A lost journal is tried anew at the next record.
     fn offer_to_journal(&self, record: &Record) -> bool {
-        let Ok(mut journal) = self.journal.lock() else { return false };
+        let Ok(mut journal) = self.journal.lock() else {
+            return false;
+        };
         if journal.is_none() {
-            *journal =
-                JournalLog::new().ok().map(|made| made.with_syslog_identifier(format!("bedplate-{}", self.name)));
+            *journal = JournalLog::new()
+                .ok()
+                .map(|made| made.with_syslog_identifier(format!("bedplate-{}", self.name)));
         }
-        let sent = journal.as_ref().is_some_and(|journal| journal.journal_send(record).is_ok());
+        let sent = journal
+            .as_ref()
+            .is_some_and(|journal| journal.journal_send(record).is_ok());
         if !sent {
             *journal = None;
         }
@@ -104,7 +116,10 @@ mod tests {
 
     #[test]
     fn a_record_is_one_line_with_its_priority() {
-        assert_eq!(stderr_line("device", Level::Warn, "two\nlines"), "<4>bedplate-device: two lines\n");
+        assert_eq!(
+            stderr_line("device", Level::Warn, "two\nlines"),
+            "<4>bedplate-device: two lines\n"
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod logging;
 mod network;
 mod node;
 mod notify;
+mod signals;
 mod sys;
 mod volume;
 

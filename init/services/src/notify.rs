@@ -42,16 +42,28 @@ pub(crate) fn watchdog_period() -> Option<Duration> {
 
 /// Gives PID 1 a descriptor to keep over a restart (`FileDescriptorStoreMax=`).
 pub(crate) fn store_fd(name: &str, fd: BorrowedFd<'_>) {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    let Some(address) = rustix_address(&path) else { return };
-    let Ok(socket) = UnixDatagram::unbound() else { return };
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let Some(address) = rustix_address(&path) else {
+        return;
+    };
+    let Ok(socket) = UnixDatagram::unbound() else {
+        return;
+    };
     let text = format!("FDSTORE=1\nFDNAME={name}");
     let fds = [fd];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if control.push(SendAncillaryMessage::ScmRights(&fds)) {
         let data = [std::io::IoSlice::new(text.as_bytes())];
-        let _ = sendmsg_addr(&socket, &address, &data, &mut control, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        let _ = sendmsg_addr(
+            &socket,
+            &address,
+            &data,
+            &mut control,
+            SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
+        );
     }
 }
 
@@ -62,7 +74,11 @@ pub(crate) fn remove_fd(name: &str) {
 
 /// The descriptors PID 1 kept, with their names (`LISTEN_FDS`, `LISTEN_FDNAMES`).
 pub(crate) fn stored_fds() -> Vec<(String, OwnedFd)> {
-    let number = |key: &str| std::env::var(key).ok().and_then(|text| text.parse::<u32>().ok());
+    let number = |key: &str| {
+        std::env::var(key)
+            .ok()
+            .and_then(|text| text.parse::<u32>().ok())
+    };
     if number("LISTEN_PID") != Some(std::process::id()) {
         return Vec::new();
     }
@@ -78,9 +94,15 @@ pub(crate) fn stored_fds() -> Vec<(String, OwnedFd)> {
 }
 
 fn send(text: &str) {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    let Some(address) = std_address(&path) else { return };
-    let Ok(socket) = UnixDatagram::unbound() else { return };
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let Some(address) = std_address(&path) else {
+        return;
+    };
+    let Ok(socket) = UnixDatagram::unbound() else {
+        return;
+    };
     // A full queue of PID 1 must not hold the service up; what is lost here is repeated or harmless.
     let _ = socket.set_write_timeout(Some(Duration::from_secs(5)));
     if let Err(error) = socket.send_to_addr(text.as_bytes(), &address) {

@@ -15,12 +15,27 @@ pub(crate) fn open_ipv4(index: u32) -> io::Result<OwnedFd> {
     let socket = unsafe { OwnedFd::from_raw_fd(number) };
     let address = link_address(index, None);
     // SAFETY: the pointer and length describe one initialised sockaddr_ll that outlives the call.
-    let result = unsafe { libc::bind(number, (&raw const address).cast(), size_of_val(&address) as libc::socklen_t) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
+    let result = unsafe {
+        libc::bind(
+            number,
+            (&raw const address).cast(),
+            size_of_val(&address) as libc::socklen_t,
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(socket)
+    }
 }
 
 /// Sends one IPv4 datagram on the link; `destination` is a hardware address of six bytes.
-pub(crate) fn send_ipv4(socket: &OwnedFd, index: u32, destination: [u8; 6], datagram: &[u8]) -> io::Result<()> {
+pub(crate) fn send_ipv4(
+    socket: &OwnedFd,
+    index: u32,
+    destination: [u8; 6],
+    datagram: &[u8],
+) -> io::Result<()> {
     let address = link_address(index, Some(destination));
     // SAFETY: buffer and address are valid for the lengths given and outlive the call.
     let sent = unsafe {
@@ -33,7 +48,11 @@ pub(crate) fn send_ipv4(socket: &OwnedFd, index: u32, destination: [u8; 6], data
             size_of_val(&address) as libc::socklen_t,
         )
     };
-    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if sent < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 fn link_address(index: u32, hardware: Option<[u8; 6]>) -> libc::sockaddr_ll {
