@@ -173,12 +173,12 @@ impl Http {
     }
 
     /// GET of newline-delimited JSON, without a deadline.
-    pub async fn stream<T: DeserializeOwned>(
+    pub async fn stream<T>(
         &self,
         path: &str,
     ) -> Result<impl Stream<Item = Result<T, Error>> + Send + use<T>, Error>
     where
-        T: Send + 'static,
+        T: DeserializeOwned + Send + 'static,
     {
         let response = self.send(Method::GET, path, None::<&()>, None).await?;
         let http = self.clone();

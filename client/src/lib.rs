@@ -7,6 +7,7 @@
 //! - [`http`]: bounded requests over such TLS.
 //! - [`node`]: the node API, async and blocking.
 //! - [`control`]: PID 1's native control socket.
+//! - [`serve`]: the TLS server that the node API and the masters run.
 //!
 //! What comes back from a peer is bounded in size and time everywhere.
 
@@ -15,5 +16,6 @@ pub mod control;
 pub mod http;
 pub mod key_file;
 pub mod node;
+pub mod serve;
 pub mod tls;
 pub mod trust;

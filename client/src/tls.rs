@@ -103,6 +103,35 @@ pub fn renewal_time(certificate: &str) -> Result<SystemTime, Error> {
     Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(due).unwrap_or(0)))
 }
 
+/// Checks that a client that wants this server would take this certificate now.
+pub fn verify(certificate: &str, server: &Server) -> Result<(), Error> {
+    let chain = certificates(certificate, "the certificate")?;
+    let Some((end, intermediates)) = chain.split_first() else {
+        let reason = "there is none".to_owned();
+        return Err(Error::Certificates {
+            what: "the certificate",
+            reason,
+        });
+    };
+    let verifier = server_verifier(server, Arc::new(ring::default_provider()))?;
+    verifier.verify_server_cert(end, intermediates, &verifier.name, &[], UnixTime::now())?;
+    Ok(())
+}
+
+fn server_verifier(
+    server: &Server,
+    provider: Arc<CryptoProvider>,
+) -> Result<ServerVerifier, Error> {
+    let store = Arc::new(trust_store(&server.roots)?);
+    let name =
+        ServerName::try_from(server.name.clone()).map_err(|_| Error::Name(server.name.clone()))?;
+    Ok(ServerVerifier {
+        chain: WebPkiServerVerifier::builder_with_provider(store, provider).build()?,
+        name,
+        holder: Holder::new(&server.cluster_id, server.purpose, &server.name),
+    })
+}
+
 /// A server's certificate, replaceable while connections run.
 #[derive(Debug)]
 pub struct ServerKey(RwLock<Arc<CertifiedKey>>);
@@ -190,14 +219,7 @@ pub fn server_config(key: Arc<ServerKey>, clients: &Clients) -> Result<ServerCon
 /// A client of one server, with a certificate of its own unless `own` is `None`.
 pub fn client_config(own: Option<(&str, &str)>, server: &Server) -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
-    let store = Arc::new(trust_store(&server.roots)?);
-    let name =
-        ServerName::try_from(server.name.clone()).map_err(|_| Error::Name(server.name.clone()))?;
-    let verifier = ServerVerifier {
-        chain: WebPkiServerVerifier::builder_with_provider(store, provider.clone()).build()?,
-        name,
-        holder: Holder::new(&server.cluster_id, server.purpose, &server.name),
-    };
+    let verifier = server_verifier(server, provider.clone())?;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()

@@ -286,3 +286,20 @@ fn a_certificate_is_renewed_in_the_last_third_of_its_life() {
         / 86400;
     assert!((59..=60).contains(&days), "{days}");
 }
+
+#[test]
+fn a_kept_certificate_is_checked_before_it_is_used_again() {
+    let roots = Roots::new(OURS).unwrap();
+    let intermediate = roots.intermediate(Root::NodeApi, "dev-1").unwrap();
+    let own = issue(&intermediate, OURS, Purpose::Node, "dev-1");
+    verify(&own.certificate, &wanted(&roots, "dev-1")).unwrap();
+    assert!(verify(&own.certificate, &wanted(&roots, "dev-2")).is_err());
+    assert!(
+        verify(
+            &own.certificate,
+            &wanted(&Roots::new(OURS).unwrap(), "dev-1")
+        )
+        .is_err()
+    );
+    assert!(verify("", &wanted(&roots, "dev-1")).is_err());
+}

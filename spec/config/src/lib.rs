@@ -12,15 +12,19 @@ pub mod document;
 mod error;
 mod facts;
 mod network;
+mod node;
 mod resolve;
 mod secret;
 mod value;
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 pub use error::{Error, Problem};
 pub use facts::{BootFacts, ConfigState};
 pub use network::{Destination, Link, LinkMatch, Network, Route};
+pub use node::NodeConfig;
 pub use secret::Secret;
 pub use value::{Address, ClusterId, Hostname, InvalidValue, Mac, Pem, Role};
 
@@ -60,7 +64,8 @@ pub struct Cluster {
 }
 
 /// One master of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Master {
     /// Its hostname.
     pub name: Hostname,
@@ -106,11 +111,13 @@ pub struct Issuers {
 }
 
 /// An intermediate certificate authority.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Issuer {
     /// Its certificate.
     pub certificate: Pem,
     /// Its PKCS#8 key in PEM.
+    #[serde(serialize_with = "Secret::serialize_exposed_whole")]
     pub key: Secret,
 }
 

@@ -20,15 +20,23 @@ impl Secret {
         &self.0
     }
 
-    /// Writes the text: only for the document that is itself secret.
+    /// Writes the text: only for a document that is itself secret.
     pub(crate) fn serialize_exposed<S: Serializer>(
         secret: &Option<Self>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         match secret {
-            Some(secret) => serializer.serialize_str(&secret.0),
+            Some(secret) => serializer.serialize_some(&secret.0),
             None => serializer.serialize_none(),
         }
+    }
+
+    /// The same for one that is always there.
+    pub(crate) fn serialize_exposed_whole<S: Serializer>(
+        secret: &Self,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&secret.0)
     }
 }
 

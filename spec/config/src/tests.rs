@@ -95,6 +95,25 @@ fn no_view_shows_a_secret() {
 }
 
 #[test]
+fn the_node_apis_part_has_its_own_issuer_and_no_other() {
+    let config = Config::parse(&master()).unwrap();
+    let part = crate::NodeConfig::of(&config).unwrap();
+    assert_eq!(part.addresses.len(), 2);
+    assert!(
+        part.issuer
+            .as_ref()
+            .unwrap()
+            .key
+            .expose()
+            .contains("hush-node_api")
+    );
+    assert!(!format!("{part:?}").contains("hush"));
+    let written = toml::to_string(&part).unwrap();
+    assert_eq!(written.matches("hush").count(), 1);
+    assert_eq!(toml::from_str::<crate::NodeConfig>(&written).unwrap(), part);
+}
+
+#[test]
 fn an_error_does_not_quote_a_value_in_the_wrong_place() {
     let text = master().replace("masters = [", "masters = [\"hush\", ");
     let said = problems(&text);

@@ -49,15 +49,23 @@ pub const BOOT_REPORT: &str = "/run/bedplate/boot-report";
 pub const NODE_ID: &str = "/run/bedplate/node-id";
 /// Keys and certificates of this node, on the state partition (folder 0700).
 pub const TRUST: &str = "/var/lib/bedplate/trust";
+/// What the node API's process reads of the machine config: `spec_config::NodeConfig` as JSON, for its user only.
+pub const NODE_CONFIG: &str = "/run/bedplate/node-config.json";
+/// Folder of the cluster program at run time (its RuntimeDirectory=).
+pub const CLUSTER_RUN: &str = "/run/bedplate/cluster";
 /// Socket on which the cluster program answers the node API (etcd members).
-pub const CLUSTER_SOCKET: &str = "/run/bedplate/cluster.sock";
+pub const CLUSTER_SOCKET: &str = "/run/bedplate/cluster/cluster.sock";
 /// EnvironmentFile of etcd, written by the cluster program.
-pub const ETCD_ENV: &str = "/run/bedplate/etcd.env";
+pub const ETCD_ENV: &str = "/run/bedplate/cluster/etcd.env";
+/// Folder of the cluster program on the state partition: etcd's keys and what was decided about its membership.
+pub const CLUSTER_STATE: &str = "/var/lib/bedplate/cluster";
 /// etcd's data.
 pub const ETCD_DATA: &str = "/var/lib/etcd";
 
 /// Mount point of the state partition; `/var` is its folder `var`.
 pub const STATE: &str = "/state";
+/// The last machine config that held, one file per schema version (`1.toml`, 0600).
+pub const STATE_CONFIG: &str = "/state/config";
 /// `layout_version` of the state partition: decimal and a line feed.
 pub const STATE_LAYOUT: &str = "/state/layout_version";
 /// Present while the machine runs, absent after a clean shutdown: how the next boot knows (see `boot_report`).
