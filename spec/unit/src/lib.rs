@@ -11,12 +11,17 @@
 
 pub mod account;
 pub mod capability;
+pub mod check;
 pub mod control;
+pub mod directive;
 pub mod environment;
 pub mod finding;
+pub mod graph;
+pub mod load;
 pub mod name;
 pub mod parse;
 pub mod plan;
 pub mod specifier;
+pub mod unit;
 pub mod value;
 pub mod words;

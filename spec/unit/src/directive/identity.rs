@@ -1,0 +1,118 @@
+//! `User=`, `Group=`, `SupplementaryGroups=`: who a service runs as.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Directive, Planning, Support, Value};
+use crate::account::User;
+use crate::plan::{Credentials, ExecPlan};
+use crate::unit::Unit;
+
+/// Who a service runs as, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// User=.
+    pub user: Option<String>,
+    /// Group=.
+    pub group: Option<String>,
+    /// SupplementaryGroups=.
+    pub groups: Vec<String>,
+}
+
+/// The directives of this family.
+pub const ROWS: &[Directive] = &[
+    Directive {
+        section: "Service",
+        name: "User",
+        value: "NAME|NUMBER",
+        documentation: "The user its commands run as, out of /etc/passwd; sets USER, LOGNAME, HOME and SHELL.",
+        support: Support::Confine(set_user),
+    },
+    Directive {
+        section: "Service",
+        name: "Group",
+        value: "NAME|NUMBER",
+        documentation: "The primary group; the user's by default.",
+        support: Support::Confine(set_group),
+    },
+    Directive {
+        section: "Service",
+        name: "SupplementaryGroups",
+        value: "GROUP...",
+        documentation: "Groups besides those that /etc/group gives the user.",
+        support: Support::Confine(add_groups),
+    },
+];
+
+fn checked(name: String) -> Result<Option<String>, String> {
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    match name.as_str() {
+        "" => Ok(None),
+        text if text.len() <= 256 && text.bytes().all(fine) && !text.starts_with('-') => {
+            Ok(Some(name))
+        }
+        text => Err(format!("{text:?} is not a name or number")),
+    }
+}
+
+fn set_user(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
+    unit.service.identity.user = checked(value.expanded())?;
+    Ok(())
+}
+
+fn set_group(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
+    unit.service.identity.group = checked(value.expanded())?;
+    Ok(())
+}
+
+fn add_groups(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
+    let groups = &mut unit.service.identity.groups;
+    if value.is_reset() {
+        groups.clear();
+    }
+    for word in value.words()? {
+        groups.extend(checked(word)?);
+    }
+    Ok(())
+}
+
+/// The user a service runs as, if it is not root by default.
+pub(super) fn user_of(planning: &Planning<'_>) -> Result<Option<User>, String> {
+    let Some(name) = &planning.unit.service.identity.user else {
+        return Ok(None);
+    };
+    let user = planning.host.accounts().user(name);
+    user.map(Some)
+        .ok_or_else(|| format!("User=: there is no user {name:?} in /etc/passwd"))
+}
+
+pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), String> {
+    let identity = &planning.unit.service.identity;
+    let accounts = planning.host.accounts();
+    let user = user_of(planning)?;
+    let number = |name: &String| {
+        accounts
+            .gid(name)
+            .ok_or_else(|| format!("there is no group {name:?} in /etc/group"))
+    };
+    let group = identity.group.as_ref().map(number).transpose()?;
+    if user.is_none() && group.is_none() && identity.groups.is_empty() {
+        return Ok(());
+    }
+    let (uid, gid) = user.as_ref().map_or((0, 0), |user| (user.uid, user.gid));
+    let gid = group.unwrap_or(gid);
+    let mut groups: Vec<u32> = user
+        .iter()
+        .flat_map(|user| accounts.groups_of(&user.name))
+        .collect();
+    for name in &identity.groups {
+        groups.push(number(name)?);
+    }
+    groups.push(gid);
+    groups.sort_unstable();
+    groups.dedup();
+    // A command with "+" keeps the user's variables and folders, not his numbers.
+    if !planning.command.privileged {
+        plan.credentials = Some(Credentials { uid, gid, groups });
+    }
+    Ok(())
+}

@@ -1,0 +1,378 @@
+//! The table of directives: how each is parsed, what it does, what people are told about it.
+//!
+//! One file holds one directive or one tight family: its rows, the settings they fill in, and what these settings
+//! make of an [`ExecPlan`]. To add a directive, add a row (and to a new family, a line in [`FAMILIES`]).
+//!
+//! Unknown is loud: a name that is not in the table is a warning with file and line. A directive that promises
+//! isolation and is not implemented refuses the unit; it is never ignored.
+
+use crate::account::Accounts;
+use crate::finding::{Finding, Place};
+use crate::parse::Assignment;
+use crate::plan::ExecPlan;
+use crate::specifier::{Facts, Specifiers};
+use crate::unit::Unit;
+
+pub mod capability;
+pub mod condition;
+pub mod dependency;
+pub mod description;
+pub mod directory;
+pub mod environment;
+pub mod exec;
+pub mod exit_status;
+pub mod identity;
+pub mod install;
+pub mod isolation;
+pub mod kill;
+pub mod limit;
+pub mod notify;
+pub mod other;
+pub mod process;
+pub mod resource;
+pub mod restart;
+pub mod service;
+pub mod start_limit;
+pub mod stdio;
+pub mod timeout;
+pub mod working_directory;
+
+/// One directive.
+#[derive(Debug, Clone, Copy)]
+pub struct Directive {
+    /// Its section.
+    pub section: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// What its value looks like, for people.
+    pub value: &'static str,
+    /// What it does, for people.
+    pub documentation: &'static str,
+    /// What PID 1 makes of it.
+    pub support: Support,
+}
+
+/// What PID 1 makes of a directive.
+#[derive(Debug, Clone, Copy)]
+pub enum Support {
+    /// Honoured: sets something in the unit.
+    Set(fn(&mut Unit, &Value<'_>) -> Result<(), String>),
+    /// Honoured; a value that makes no sense refuses the unit.
+    Must(fn(&mut Unit, &Value<'_>) -> Result<(), String>),
+    /// Honoured, and it confines what runs; a value that makes no sense refuses the unit.
+    Confine(fn(&mut Unit, &Value<'_>) -> Result<(), String>),
+    /// Confines, and is not implemented: the unit is refused, except where the value switches it off.
+    Refuse,
+    /// Read, and of no consequence on a node; the documentation says why.
+    NoEffect,
+    /// Known, not implemented yet: a warning.
+    Later,
+}
+
+impl Support {
+    /// One word for the generated page.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Set(_) | Self::Must(_) => "honoured",
+            Self::Confine(_) => "honoured, confines",
+            Self::Refuse => "refused",
+            Self::NoEffect => "no effect",
+            Self::Later => "warned",
+        }
+    }
+}
+
+/// The value of one assignment.
+pub struct Value<'a> {
+    /// The directive's name: families share functions.
+    pub name: &'static str,
+    /// The text, specifiers not yet replaced.
+    pub text: &'a str,
+    /// Its line.
+    pub at: &'a Place,
+    /// Replaces specifiers.
+    pub specifiers: &'a Specifiers<'a>,
+}
+
+impl Value<'_> {
+    /// The text with specifiers replaced.
+    pub fn expanded(&self) -> String {
+        self.specifiers.expand(self.text)
+    }
+
+    /// The words, unquoted, with specifiers replaced in each.
+    pub fn words(&self) -> Result<Vec<String>, String> {
+        let words = crate::words::texts(self.text)?;
+        Ok(words
+            .iter()
+            .map(|word| self.specifiers.expand(word))
+            .collect())
+    }
+
+    /// An empty assignment resets.
+    pub fn is_reset(&self) -> bool {
+        self.text.is_empty()
+    }
+}
+
+/// What planning needs from the node.
+pub trait PlanHost {
+    /// Its users and groups.
+    fn accounts(&self) -> &Accounts;
+    /// What it knows about itself.
+    fn facts(&self) -> &Facts;
+    /// The text of an EnvironmentFile; none if there is no such file.
+    fn environment_file(&self, path: &str) -> Result<Option<String>, String>;
+    /// Whether a program stands at this path.
+    fn is_program(&self, path: &str) -> bool;
+}
+
+/// What a plan is made from.
+pub struct Planning<'a> {
+    /// The unit.
+    pub unit: &'a Unit,
+    /// The command to run.
+    pub command: &'a exec::Command,
+    /// The node.
+    pub host: &'a dyn PlanHost,
+    /// Variables that PID 1 adds: NOTIFY_SOCKET, MAINPID, SERVICE_RESULT and so on.
+    pub variables: &'a [(String, String)],
+}
+
+/// What a family makes of a plan.
+type PlanFn = fn(&Planning<'_>, &mut ExecPlan) -> Result<(), String>;
+
+/// A family of directives, and what their settings make of a plan. Plans are made in this order.
+pub struct Family {
+    /// Its directives.
+    pub rows: &'static [Directive],
+    /// What they make of a plan.
+    pub plan: Option<PlanFn>,
+}
+
+/// Every family. Users come before folders and variables, variables before commands.
+pub const FAMILIES: &[Family] = &[
+    Family {
+        rows: description::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: dependency::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: condition::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: start_limit::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: install::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: service::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: restart::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: timeout::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: exit_status::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: notify::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: kill::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: identity::ROWS,
+        plan: Some(identity::plan),
+    },
+    Family {
+        rows: directory::ROWS,
+        plan: Some(directory::plan),
+    },
+    Family {
+        rows: environment::ROWS,
+        plan: Some(environment::plan),
+    },
+    Family {
+        rows: exec::ROWS,
+        plan: Some(exec::plan),
+    },
+    Family {
+        rows: working_directory::ROWS,
+        plan: Some(working_directory::plan),
+    },
+    Family {
+        rows: limit::ROWS,
+        plan: Some(limit::plan),
+    },
+    Family {
+        rows: resource::ROWS,
+        plan: Some(resource::plan),
+    },
+    Family {
+        rows: capability::ROWS,
+        plan: Some(capability::plan),
+    },
+    Family {
+        rows: stdio::ROWS,
+        plan: Some(stdio::plan),
+    },
+    Family {
+        rows: process::ROWS,
+        plan: Some(process::plan),
+    },
+    Family {
+        rows: isolation::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: other::ROWS,
+        plan: None,
+    },
+];
+
+/// Every row, in the order of the families.
+pub fn table() -> impl Iterator<Item = &'static Directive> {
+    FAMILIES.iter().flat_map(|family| family.rows)
+}
+
+/// The table as a Markdown page.
+pub fn markdown() -> String {
+    let mut page = String::from(
+        "| section | directive | value | support | what it does |\n|---|---|---|---|---|\n",
+    );
+    let cell = |text: &str| text.replace('|', "\\|");
+    for row in table() {
+        let line = [
+            row.section,
+            row.name,
+            row.value,
+            row.support.word(),
+            row.documentation,
+        ]
+        .map(cell)
+        .join(" | ");
+        page.push_str(&format!("| {line} |\n"));
+    }
+    page
+}
+
+/// The row of a directive.
+pub fn find(section: &str, name: &str) -> Option<&'static Directive> {
+    table().find(|row| row.name == name && row.section == section)
+}
+
+/// Applies one assignment to a unit. A warning comes back; what refuses the unit is kept in [`Unit::refusals`], until
+/// a later assignment of the same directive puts it right.
+pub fn apply(
+    unit: &mut Unit,
+    assignment: &Assignment,
+    specifiers: &Specifiers<'_>,
+) -> Option<Finding> {
+    let Assignment {
+        section,
+        name,
+        value,
+        at,
+    } = assignment;
+    if section.starts_with("X-") || name.starts_with("X-") {
+        return None;
+    }
+    if !["Unit", "Install", unit_section(unit)].contains(&section.as_str()) {
+        let message = format!(
+            "section [{section}] has no meaning in {}; ignored",
+            unit.name
+        );
+        return Some(Finding::warning(at.clone(), message));
+    }
+    let Some(row) = find(section, name) else {
+        let message = format!("unknown directive {name}= in section [{section}]; ignored");
+        return Some(Finding::warning(at.clone(), message));
+    };
+    let value = Value {
+        name: row.name,
+        text: value,
+        at,
+        specifiers,
+    };
+    let (set, must) = match row.support {
+        Support::Set(set) => (set, false),
+        Support::Must(set) | Support::Confine(set) => (set, true),
+        Support::NoEffect => return None,
+        Support::Later => {
+            return Some(Finding::warning(
+                at.clone(),
+                format!("{name}= is not implemented yet; ignored"),
+            ));
+        }
+        Support::Refuse => {
+            unit.refusals.remove(row.name);
+            if !isolation::is_off(row.name, value.text) {
+                let message = format!(
+                    "{name}= confines the service and is not implemented yet; the unit is refused"
+                );
+                unit.refusals
+                    .insert(row.name.into(), Finding::isolation(at.clone(), message));
+            }
+            return None;
+        }
+    };
+    match set(unit, &value) {
+        Ok(()) => {
+            if value.is_reset() || !row.name.starts_with("Exec") {
+                unit.refusals.remove(row.name);
+            }
+            None
+        }
+        Err(message) if must => {
+            let message = format!("{name}=: {message}; the unit is refused");
+            unit.refusals
+                .insert(row.name.into(), Finding::error(at.clone(), message));
+            None
+        }
+        Err(message) => Some(Finding::warning(
+            at.clone(),
+            format!("{name}=: {message}; ignored"),
+        )),
+    }
+}
+
+/// The section named after the unit's type.
+fn unit_section(unit: &Unit) -> &'static str {
+    match unit.kind {
+        crate::name::UnitType::Service => "Service",
+        _ => "Unit",
+    }
+}
+
+impl ExecPlan {
+    /// The plan of one command of a service.
+    pub fn of(planning: &Planning<'_>) -> Result<Self, String> {
+        let mut plan = Self::default();
+        for family in FAMILIES {
+            if let Some(step) = family.plan {
+                step(planning, &mut plan)?;
+            }
+        }
+        plan.check(0)?;
+        Ok(plan)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,441 @@
+//! Loading units: where their files are, aliases, templates, masks, drop-ins, `.wants` folders, implied dependencies.
+//!
+//! Pure: files come from a [`UnitSource`], which is the node's file system in PID 1 and the tree in memory at build.
+//! A [`Loader`] lists the folders once; make a new one to see later changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::directive::{self, dependency::Relation, service::ServiceType};
+use crate::finding::{Finding, Place, Severity};
+use crate::name::{UnitName, UnitType, drop_in_folders};
+use crate::parse::parse;
+use crate::specifier::{Facts, Specifiers};
+use crate::unit::{LoadState, Unit};
+
+/// Folders of unit files; earlier ones win.
+pub const FOLDERS: [&str; 3] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/lib/systemd/system",
+];
+/// Longest chain of aliases.
+const MAX_ALIASES: usize = 8;
+/// Most drop-ins of one unit.
+const MAX_DROP_INS: usize = 256;
+
+/// What stands in a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A file.
+    File,
+    /// A symbolic link.
+    Link,
+    /// A folder.
+    Folder,
+}
+
+/// Where unit files come from.
+pub trait UnitSource {
+    /// Names in a folder; none if there is no such folder.
+    fn list(&self, folder: &str) -> Result<Vec<(String, EntryKind)>, String>;
+    /// The target of a symbolic link, as it is written.
+    fn link(&self, path: &str) -> Result<String, String>;
+    /// A file's bytes, links followed, at most [`crate::parse::MAX_FILE`] and one; none if it does not exist.
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String>;
+}
+
+/// A loaded unit and what was found in its files.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The unit, whatever its [`LoadState`].
+    pub unit: Unit,
+    /// Warnings and refusals.
+    pub findings: Vec<Finding>,
+}
+
+/// Loads units out of the folders as they were when it was made.
+pub struct Loader<'a> {
+    source: &'a dyn UnitSource,
+    facts: &'a Facts,
+    folders: Vec<(&'static str, BTreeMap<String, EntryKind>)>,
+    aliases: BTreeMap<String, String>,
+    masked: BTreeSet<String>,
+    allowed: BTreeSet<String>,
+}
+
+impl<'a> Loader<'a> {
+    /// Lists the folders and reads the links in them.
+    pub fn new(source: &'a dyn UnitSource, facts: &'a Facts) -> Result<Self, String> {
+        let mut folders = Vec::new();
+        for folder in FOLDERS {
+            folders.push((
+                folder,
+                source.list(folder)?.into_iter().collect::<BTreeMap<_, _>>(),
+            ));
+        }
+        let (aliases, masked, allowed) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        let mut loader = Self {
+            source,
+            facts,
+            folders,
+            aliases,
+            masked,
+            allowed,
+        };
+        loader.read_links()?;
+        Ok(loader)
+    }
+
+    /// Units that run although they ask for isolation that is not implemented; a template stands for its instances.
+    pub fn allow(mut self, units: impl IntoIterator<Item = String>) -> Self {
+        self.allowed.extend(units);
+        self
+    }
+
+    fn read_links(&mut self) -> Result<(), String> {
+        let mut seen = BTreeSet::new();
+        for (folder, entries) in &self.folders {
+            for (name, kind) in entries {
+                if UnitName::parse(name).is_err()
+                    || !seen.insert(name.clone())
+                    || *kind != EntryKind::Link
+                {
+                    continue;
+                }
+                let target = self.source.link(&format!("{folder}/{name}"))?;
+                let base = target.rsplit('/').next().unwrap_or_default();
+                if target == "/dev/null" {
+                    self.masked.insert(name.clone());
+                } else if base != name && UnitName::parse(base).is_ok() && in_unit_folder(&target) {
+                    self.aliases.insert(name.clone(), base.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The name a unit goes by after its aliases; an instance follows the alias of its template.
+    pub fn canonical(&self, name: &UnitName) -> Result<UnitName, String> {
+        let mut current = name.clone();
+        for _ in 0..MAX_ALIASES {
+            let direct = self
+                .aliases
+                .get(&current.to_string())
+                .map(|target| UnitName::parse(target))
+                .transpose()?;
+            let instance = current.instance.clone();
+            let next = match direct {
+                Some(next) => Some(next),
+                None => match current
+                    .template()
+                    .and_then(|template| self.aliases.get(&template.to_string()))
+                {
+                    Some(target) => Some(UnitName::parse(target)?),
+                    None => None,
+                },
+            };
+            match next {
+                None => return Ok(current),
+                Some(next) if next.is_template() => {
+                    current = next.with_instance(instance.as_deref().unwrap_or(""))
+                }
+                Some(next) => current = next,
+            }
+        }
+        Err(format!(
+            "{name}: more than {MAX_ALIASES} aliases one behind the other"
+        ))
+    }
+
+    /// Loads a unit; what is wrong is said in its state and the findings.
+    pub fn load(&self, name: &str) -> Result<Loaded, String> {
+        let asked = UnitName::parse(name)?;
+        if asked.is_template() {
+            return Err(format!("{name} is a template; name an instance of it"));
+        }
+        let name = self.canonical(&asked)?;
+        let mut unit = Unit::new(&name.to_string(), name.kind);
+        unit.aliases = self.aliases_of(&name);
+        if asked != name && !unit.aliases.contains(&asked.to_string()) {
+            unit.aliases.push(asked.to_string());
+        }
+        let mut findings = Vec::new();
+        self.read_into(&mut unit, &name, &mut findings)?;
+        if unit.load == LoadState::Loaded {
+            self.settle(&mut unit, &name, &mut findings);
+        }
+        Ok(Loaded { unit, findings })
+    }
+
+    fn aliases_of(&self, name: &UnitName) -> Vec<String> {
+        let own = name.to_string();
+        let template = name.template().map(|template| template.to_string());
+        let leads_here = |(alias, _): &(&String, &String)| {
+            let parsed = UnitName::parse(alias).and_then(|alias| self.canonical(&alias));
+            parsed.is_ok_and(|target| target.to_string() == own)
+        };
+        let of_template = self
+            .aliases
+            .iter()
+            .filter(|(_, target)| template.as_ref() == Some(target));
+        let instance = name.instance.as_deref().unwrap_or_default();
+        let of_template = of_template.filter_map(|(alias, _)| UnitName::parse(alias).ok());
+        let of_template = of_template.map(|alias| alias.with_instance(instance).to_string());
+        self.aliases
+            .iter()
+            .filter(leads_here)
+            .map(|(alias, _)| alias.clone())
+            .chain(of_template)
+            .collect()
+    }
+
+    /// The path of the file that stands for a name.
+    fn fragment(&self, name: &UnitName) -> Option<String> {
+        let names = [
+            Some(name.to_string()),
+            name.template().map(|template| template.to_string()),
+        ];
+        let find = |name: &String| {
+            self.folders
+                .iter()
+                .find(|(_, entries)| entries.contains_key(name))
+        };
+        names
+            .iter()
+            .flatten()
+            .find_map(|name| find(name).map(|(folder, _)| format!("{folder}/{name}")))
+    }
+
+    fn is_masked(&self, name: &UnitName) -> bool {
+        let template = name.template().map(|template| template.to_string());
+        self.masked.contains(&name.to_string())
+            || template.is_some_and(|template| self.masked.contains(&template))
+    }
+
+    fn read_into(
+        &self,
+        unit: &mut Unit,
+        name: &UnitName,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), String> {
+        let Some(path) = self.fragment(name) else {
+            unit.load = LoadState::NotFound;
+            unit.reason = Some(format!("there is no {name} in {}", FOLDERS.join(", ")));
+            return Ok(());
+        };
+        unit.fragment = Some(path.clone());
+        let bytes = if self.is_masked(name) {
+            None
+        } else {
+            self.source.read(&path)?
+        };
+        let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else {
+            unit.load = LoadState::Masked;
+            unit.reason = Some(format!("{path} is empty or links to /dev/null"));
+            return Ok(());
+        };
+        if !name.kind.runs() {
+            unit.load = LoadState::Error;
+            unit.reason = Some(format!(
+                "{path}: units of type {} are not run by PID 1 yet",
+                name.kind.suffix()
+            ));
+            return Ok(());
+        }
+        self.apply_file(unit, name, &path, &bytes, findings);
+        for path in self.drop_ins(name, &unit.aliases)? {
+            if let Some(bytes) = self.source.read(&path)? {
+                self.apply_file(unit, name, &path, &bytes, findings);
+                unit.drop_ins.push(path);
+            }
+        }
+        self.read_dependency_folders(unit)
+    }
+
+    fn apply_file(
+        &self,
+        unit: &mut Unit,
+        name: &UnitName,
+        path: &str,
+        bytes: &[u8],
+        findings: &mut Vec<Finding>,
+    ) {
+        let parsed = parse(path, bytes);
+        if let Some(finding) = parsed
+            .findings
+            .iter()
+            .find(|finding| finding.severity == Severity::Error)
+        {
+            unit.refusals.insert(path.into(), finding.clone());
+        }
+        findings.extend(
+            parsed
+                .findings
+                .into_iter()
+                .filter(|finding| finding.severity != Severity::Error),
+        );
+        let fragment = unit.fragment.clone().unwrap_or_default();
+        let specifiers = Specifiers {
+            name,
+            fragment: &fragment,
+            facts: self.facts,
+        };
+        for assignment in &parsed.assignments {
+            findings.extend(directive::apply(unit, assignment, &specifiers));
+        }
+    }
+
+    /// Paths of the drop-ins in the order they apply: by file name; of the same name the most important one.
+    fn drop_ins(&self, name: &UnitName, aliases: &[String]) -> Result<Vec<String>, String> {
+        let mut wanted = drop_in_folders(name);
+        for alias in aliases
+            .iter()
+            .filter_map(|alias| UnitName::parse(alias).ok())
+        {
+            wanted.extend(drop_in_folders(&alias));
+        }
+        // The type's own folder is the least specific.
+        wanted.sort_by_key(|folder| *folder == format!("{}.d", name.kind.suffix()));
+        let mut found: BTreeMap<String, String> = BTreeMap::new();
+        for (folder, entries) in &self.folders {
+            for drop_in in wanted
+                .iter()
+                .filter(|drop_in| entries.contains_key(*drop_in))
+            {
+                for (file, _) in self.source.list(&format!("{folder}/{drop_in}"))? {
+                    if file.ends_with(".conf") && found.len() < MAX_DROP_INS {
+                        let path = format!("{folder}/{drop_in}/{file}");
+                        found.entry(file).or_insert(path);
+                    }
+                }
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// Links in `.wants`, `.requires` and `.upholds` folders.
+    fn read_dependency_folders(&self, unit: &mut Unit) -> Result<(), String> {
+        let kinds = [
+            ("wants", Relation::Wants),
+            ("requires", Relation::Requires),
+            ("upholds", Relation::Upholds),
+        ];
+        let names: Vec<String> = std::iter::once(unit.name.clone())
+            .chain(unit.aliases.iter().cloned())
+            .collect();
+        for (suffix, relation) in kinds {
+            for (folder, entries) in &self.folders {
+                for wanted in names
+                    .iter()
+                    .map(|name| format!("{name}.{suffix}"))
+                    .filter(|n| entries.contains_key(n))
+                {
+                    let mut links = self.source.list(&format!("{folder}/{wanted}"))?;
+                    links.sort_by(|left, right| left.0.cmp(&right.0));
+                    for (link, kind) in links {
+                        let path = format!("{folder}/{wanted}/{link}");
+                        let masked =
+                            kind == EntryKind::Link && self.source.link(&path)? == "/dev/null";
+                        let fine = UnitName::parse(&link).is_ok_and(|name| !name.is_template());
+                        if fine && !masked && !unit.dependencies.has(relation, &link) {
+                            let at = Place::new(&path, 0);
+                            let dependency = directive::dependency::Dependency {
+                                relation,
+                                on: link,
+                                at,
+                                implied: false,
+                            };
+                            unit.dependencies.list.push(dependency);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What follows from the whole: refusals, impossible combinations, implied dependencies.
+    fn settle(&self, unit: &mut Unit, name: &UnitName, findings: &mut Vec<Finding>) {
+        let template = name.template().map(|template| template.to_string());
+        let allowed = self.allowed.contains(&unit.name)
+            || template.is_some_and(|template| self.allowed.contains(&template));
+        if allowed {
+            let isolation = unit
+                .refusals
+                .extract_if(.., |_, finding| finding.severity == Severity::Isolation);
+            findings.extend(isolation.map(|(_, finding)| {
+                Finding::warning(
+                    finding.at,
+                    format!(
+                        "{} (allowed by the recipe: runs without it)",
+                        finding.message
+                    ),
+                )
+            }));
+        }
+        if unit.kind == UnitType::Service
+            && let Some(message) = contradiction(unit)
+        {
+            unit.refusals
+                .insert(String::new(), Finding::error(unit.place(), message));
+        }
+        if let Some(finding) = unit
+            .refusals
+            .values()
+            .max_by_key(|finding| finding.severity)
+        {
+            unit.load = LoadState::BadSetting;
+            unit.reason = Some(finding.to_string());
+        }
+        findings.extend(unit.refusals.values().cloned());
+        imply(unit);
+    }
+}
+
+fn in_unit_folder(target: &str) -> bool {
+    match target.rsplit_once('/') {
+        None => true,
+        Some((folder, _)) => {
+            !folder.starts_with('/') || FOLDERS.contains(&folder) || folder == "/lib/systemd/system"
+        }
+    }
+}
+
+fn contradiction(unit: &Unit) -> Option<String> {
+    let service = &unit.service;
+    let has_start = !service.exec.start.is_empty();
+    let kind = service.kind.kind(has_start);
+    if !has_start
+        && (kind != ServiceType::Oneshot
+            || service.exec.stop.is_empty() && !service.kind.remain_after_exit)
+    {
+        return Some("has no ExecStart=; the unit is refused".into());
+    }
+    if service.exec.start.len() > 1 && kind != ServiceType::Oneshot {
+        return Some(
+            "has more than one ExecStart=, which only Type=oneshot may; the unit is refused".into(),
+        );
+    }
+    None
+}
+
+/// Adds the dependencies that nobody writes down, systemd.service(5), systemd.target(5) "Default Dependencies".
+fn imply(unit: &mut Unit) {
+    let at = unit.place();
+    if !unit.dependencies.default {
+        return;
+    }
+    let dependencies = &mut unit.dependencies;
+    if unit.kind == UnitType::Service {
+        dependencies.imply(Relation::Requires, "sysinit.target", at.clone());
+        dependencies.imply(Relation::After, "sysinit.target", at.clone());
+        dependencies.imply(Relation::After, "basic.target", at.clone());
+    }
+    if unit.name != "shutdown.target" {
+        dependencies.imply(Relation::Conflicts, "shutdown.target", at.clone());
+        dependencies.imply(Relation::Before, "shutdown.target", at);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
