@@ -22,6 +22,12 @@ pub enum Error {
     /// Several inputs are wrong; each message stands on its own line.
     #[error("{}", .0.join("\n"))]
     Inputs(Vec<String>),
+    /// Locked packages that no mirror has any more: locking again helps.
+    #[error("{0}")]
+    Gone(String),
+    /// A mirror did not answer, or not with what was locked.
+    #[error("{0}")]
+    Network(String),
     /// A locked tool failed.
     #[error("{tool} failed: {message}")]
     Tool {
