@@ -145,3 +145,44 @@ pub struct ConfigView {
     /// The TOML document without join token and issuers.
     pub document: Option<String>,
 }
+
+/// What the cluster program of a master tells the node API: one JSON document per connection to its socket.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ClusterView {
+    /// Its last decision about this node's etcd member, for people.
+    pub state: String,
+    /// etcd may run: membership is decided.
+    pub decided: bool,
+    /// What it waits for, one line each.
+    pub waiting: Vec<String>,
+    /// The members as the cluster sees them; empty while it has no leader that answers.
+    pub members: Vec<EtcdMember>,
+}
+
+/// `POST /v1/join` at a master's cluster endpoint: a node asks for its certificate.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinRequest {
+    /// The cluster it means.
+    pub cluster_id: String,
+    /// Its hostname.
+    pub name: String,
+    /// The join token of its machine config.
+    pub token: String,
+    /// PKCS#10 in PEM, for its node API.
+    pub node_api: String,
+}
+
+impl std::fmt::Debug for JoinRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JoinRequest").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What the master signs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinAnswer {
+    /// Certificate chain in PEM, end certificate first.
+    pub node_api: String,
+}

@@ -1,7 +1,41 @@
-//! Owned by its helper; replaced now.
+//! The node: its machine config, its API, and whether its boot is complete.
+//!
+//! - `node config` runs once at boot, before any unit: finds the machine config, checks it, and gives each
+//!   program the part it needs. It never fails: a node without a config boots and says so.
+//! - `node` serves the node API over mutual TLS.
+//! - `node boot-check` ends when this boot is good by local facts alone.
+
+mod api;
+mod boot_check;
+mod config;
+mod facts;
+mod identity;
+mod metrics;
+mod platform;
+mod server;
 
 use std::process::ExitCode;
 
-pub(crate) fn main(_args: &[String]) -> ExitCode {
-    ExitCode::FAILURE
+use crate::logging::{self, Target};
+
+/// Runs one of the three.
+pub(crate) fn main(args: &[String]) -> ExitCode {
+    match args.first().map(String::as_str) {
+        None => {
+            logging::start("node", Target::Journal);
+            server::run()
+        }
+        Some("config") => {
+            logging::start("node-config", Target::Stderr);
+            config::run()
+        }
+        Some("boot-check") => {
+            logging::start("boot-check", Target::Journal);
+            boot_check::run()
+        }
+        Some(other) => {
+            eprintln!("node {other:?} is not known; one of: node, node config, node boot-check");
+            ExitCode::from(2)
+        }
+    }
 }
