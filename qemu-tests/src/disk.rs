@@ -85,6 +85,28 @@ pub fn nth_partition(image: &Path, wanted: impl Fn(&str) -> bool) -> Result<Opti
     }))
 }
 
+/// Copies a part of an image to a file of its own, without its holes.
+pub fn extract(image: &Path, range: Range<u64>, to: &Path) -> Result<()> {
+    let source = File::open(image).map_err(Error::io("open", image))?;
+    let target = File::create(to).map_err(Error::io("create", to))?;
+    let mut buffer = vec![0; CHUNK];
+    let length = range.end - range.start;
+    target.set_len(length).map_err(Error::io("write", to))?;
+    for at in (0..length).step_by(CHUNK) {
+        let count = CHUNK.min((length - at) as usize);
+        let part = &mut buffer[..count];
+        source
+            .read_exact_at(part, range.start + at)
+            .map_err(Error::io("read", image))?;
+        if part.iter().any(|byte| *byte != 0) {
+            target
+                .write_all_at(part, at)
+                .map_err(Error::io("write", to))?;
+        }
+    }
+    Ok(())
+}
+
 /// Inverts the bytes of a range, as a dying disk would.
 pub fn flip(image: &Path, range: Range<u64>) -> Result<()> {
     let file = OpenOptions::new().read(true).write(true).open(image);

@@ -11,6 +11,7 @@ pub mod accel;
 pub mod cluster;
 pub mod disk;
 pub mod error;
+pub mod etcd;
 pub mod fault;
 pub mod frame;
 pub mod gateway;
