@@ -3,8 +3,10 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use tokio::io::unix::AsyncFd;
+
 /// Opens a non-blocking datagram packet socket for IPv4 on the link with this index.
-pub(crate) fn open_ipv4(index: u32) -> io::Result<OwnedFd> {
+pub(crate) fn open_ipv4(index: u32) -> io::Result<AsyncFd<OwnedFd>> {
     let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: socket(2) takes no pointers. Protocol 0 receives nothing until bind names one.
     let number = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
@@ -23,10 +25,11 @@ pub(crate) fn open_ipv4(index: u32) -> io::Result<OwnedFd> {
         )
     };
     if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(socket)
+        return Err(io::Error::last_os_error());
     }
+    // SAFETY: an OwnedFd always gives the one descriptor it owns, open until it is dropped.
+    let socket = unsafe { AsyncFd::register(socket) }?;
+    Ok(socket)
 }
 
 /// Sends one IPv4 datagram on the link; `destination` is a hardware address of six bytes.
