@@ -28,6 +28,8 @@ pub(crate) enum What {
     RootMount,
     /// Entering the root and executing PID 1 there.
     SwitchRoot,
+    /// Kernel settings below /proc/sys.
+    Kernel,
     /// The writable layer over /etc.
     Etc,
     /// The control group tree.
@@ -85,6 +87,7 @@ impl What {
             What::Console
             | What::CommandLine
             | What::Modules
+            | What::Kernel
             | What::Etc
             | What::Credentials
             | What::Clock
@@ -113,6 +116,7 @@ impl fmt::Display for What {
             What::Verity => "dm-verity",
             What::RootMount => "root file system",
             What::SwitchRoot => "entering the root",
+            What::Kernel => "kernel settings",
             What::Etc => "/etc",
             What::Cgroups => "control groups",
             What::Credentials => "credentials",

@@ -7,9 +7,14 @@
 //! Principles: single-threaded; parses no byte that came off a network; blocks on nothing it supervises; does not
 //! panic. Each failure is `Degraded` or `Fatal`, and [`error`] alone says which.
 
+mod boot;
+mod early;
 mod error;
 mod log;
+mod mount_table;
+mod shutdown;
 mod sys;
+mod tmpfiles;
 mod watchdog;
 
 use std::process::ExitCode;
@@ -20,6 +25,15 @@ fn main() -> ExitCode {
         eprintln!("bedplate-init runs as process 1 of a node and nowhere else");
         return ExitCode::from(2);
     }
-    log::open(log::Level::Info);
-    ExitCode::SUCCESS
+    let mounted = early::mount::first();
+    let command_line = boot::console::begin();
+    if let Err(error) = mounted {
+        error::settle(&error);
+    }
+    if early::is_here() {
+        error::die(&early::run(command_line));
+    }
+    let mut boot = boot::run(command_line);
+    let action = boot::supervise(&mut boot);
+    shutdown::finish(action, &mut boot.watchdog)
 }

@@ -55,6 +55,13 @@ impl CommandLine {
         found.and_then(|(_, value)| value.as_deref())
     }
 
+    /// Every word with its value, in order.
+    pub fn words(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.words
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_deref()))
+    }
+
     /// Whether `key` stands alone or with a value.
     pub fn has(&self, key: &str) -> bool {
         self.words.iter().any(|(word, _)| same(word, key))

@@ -1,4 +1,6 @@
 //! Every `unsafe` of PID 1, each behind a safe function that states why it is sound.
 #![allow(unsafe_code)]
 
+pub(crate) mod device_mapper;
+pub(crate) mod loop_device;
 pub(crate) mod watchdog;

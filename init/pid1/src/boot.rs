@@ -1,0 +1,106 @@
+//! The root: from a verified, read-only file system to a node whose units can be started.
+//!
+//! [`PHASES`] is the whole order. A phase says what it lacks and boot goes on, unless [`crate::error`] calls that
+//! fatal; whatever was lacking stands in the boot report, which the node API shows.
+
+mod cgroups;
+mod clock;
+mod config;
+pub(crate) mod console;
+mod credentials;
+mod etc;
+mod helper;
+mod hostname;
+mod kernel;
+mod report;
+mod state;
+
+use std::path::Path;
+
+use spec_layout::boot_report::BootReport;
+use spec_layout::command_line::{self, CommandLine};
+use spec_unit::control::ShutdownAction;
+
+use crate::early::{modules::Loader, mount};
+use crate::error::{self, Error, Result};
+use crate::tmpfiles;
+use crate::watchdog::{Setting, Watchdog};
+
+/// What the phases share.
+pub(crate) struct Boot {
+    pub(crate) command_line: CommandLine,
+    pub(crate) watchdog: Watchdog,
+    pub(crate) report: BootReport,
+    modules: Loader,
+}
+
+impl Boot {
+    /// Acts on a failure and remembers it for the boot report.
+    fn lacks(&mut self, error: Error) {
+        self.report.degraded.push(error.to_string());
+        error::settle(&error);
+    }
+}
+
+type Phase = fn(&mut Boot) -> Result<()>;
+
+/// The order of boot.
+const PHASES: &[(&str, Phase)] = &[
+    ("watchdog", watchdog),
+    ("API mounts", |_| mount::later()),
+    ("EFI variables", |boot| {
+        mount::efi_variables(&mut boot.modules)
+    }),
+    ("kernel settings", |_| kernel::set()),
+    ("root", report::root),
+    ("writable /etc", |boot| etc::overlay(&mut boot.modules)),
+    ("control groups", |_| cgroups::build()),
+    ("credentials", |boot| credentials::import(&mut boot.modules)),
+    ("clock", |_| clock::not_before_the_image()),
+    ("hostname", |_| hostname::from_etc()),
+    ("volatile files", |boot| {
+        tmpfiles::run(boot, tmpfiles::Pass::Volatile)
+    }),
+    ("state", state::set_up),
+    ("node id", |_| state::apply_node_id()),
+    ("files of /var", |boot| {
+        tmpfiles::run(boot, tmpfiles::Pass::Var)
+    }),
+    ("machine config", config::find),
+    ("hostname of the config", |_| hostname::from_config()),
+    ("boot report", report::write),
+];
+
+/// Runs every phase.
+pub(crate) fn run(command_line: CommandLine) -> Boot {
+    let mut boot = Boot {
+        watchdog: Watchdog::open(Setting::Off),
+        report: BootReport::default(),
+        modules: Loader::default(),
+        command_line,
+    };
+    match Loader::open(Path::new("/usr/lib/modules"), &boot.command_line) {
+        Ok(loader) => boot.modules = loader,
+        Err(error) => boot.lacks(error),
+    }
+    for (name, phase) in PHASES {
+        crate::debug!("phase: {name}");
+        if let Err(error) = phase(&mut boot) {
+            boot.lacks(error);
+        }
+        boot.watchdog.feed();
+    }
+    boot
+}
+
+fn watchdog(boot: &mut Boot) -> Result<()> {
+    boot.modules.load_watchdog_drivers();
+    let setting = Setting::parse(boot.command_line.value(command_line::WATCHDOG));
+    boot.watchdog = Watchdog::open(*setting.as_ref().unwrap_or(&Setting::default()));
+    setting.map(drop)
+}
+
+/// Hands the node to the supervision of its units; returns when a shutdown was decided and they are stopped.
+pub(crate) fn supervise(_boot: &mut Boot) -> ShutdownAction {
+    ShutdownAction::Poweroff
+}

@@ -1,0 +1,190 @@
+//! Control groups, version 2: one per unit, from birth to the last process.
+//!
+//! A group is made before its first process, told its limits, watched through `cgroup.events`, killed as a whole, and
+//! removed when it is empty. Nothing here waits.
+//!
+//! Source: Documentation/admin-guide/cgroup-v2.rst.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::inotify;
+use spec_unit::plan::Cgroup;
+
+/// Controllers handed down to units, as far as the kernel has them.
+const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+/// Most folders a unit's own tree is searched for processes in.
+const MAX_GROUPS: usize = 4096;
+
+/// The tree of control groups, and the watch over it.
+#[derive(Debug)]
+pub(crate) struct Cgroups {
+    root: PathBuf,
+    inotify: OwnedFd,
+    watches: BTreeMap<i32, String>,
+}
+
+impl Cgroups {
+    /// The tree mounted at `root`.
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
+        let inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+        Ok(Self { root: root.into(), inotify, watches: BTreeMap::new() })
+    }
+
+    fn path(&self, group: &str) -> PathBuf {
+        self.root.join(group)
+    }
+
+    /// Makes a group with its settings and watches it; returns its folder. What could not be set is said.
+    pub(crate) fn create(&mut self, group: &Cgroup, owner: Option<(u32, u32)>) -> io::Result<File> {
+        let path = self.path(&group.path);
+        if let Some(parent) = Path::new(&group.path).parent() {
+            self.create_parents(parent)?;
+        }
+        make(&path)?;
+        for (file, value) in &group.settings {
+            if let Err(cause) = fs::write(path.join(file), value) {
+                // A machine without the controller costs the limit; the service still runs.
+                crate::warning!("{}: {file}={value}: {cause}", group.path);
+            }
+        }
+        if let (true, Some((uid, gid))) = (group.delegate, owner) {
+            delegate(&path, uid, gid)?;
+        }
+        self.watch(&group.path)?;
+        OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC).open(path)
+    }
+
+    fn create_parents(&self, group: &Path) -> io::Result<()> {
+        let mut path = self.root.clone();
+        hand_down(&path);
+        for part in group {
+            path.push(part);
+            if make(&path)? {
+                hand_down(&path);
+            }
+        }
+        Ok(())
+    }
+
+    fn watch(&mut self, group: &str) -> io::Result<()> {
+        let events = self.path(group).join("cgroup.events");
+        let watch = inotify::add_watch(&self.inotify, events, inotify::WatchFlags::MODIFY)?;
+        self.watches.insert(watch, group.into());
+        Ok(())
+    }
+
+    /// The descriptor to wait on for changes.
+    pub(crate) fn events(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
+    }
+
+    /// Groups that changed since the last call.
+    pub(crate) fn changed(&mut self) -> Vec<String> {
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
+        let mut changed = Vec::new();
+        while let Ok(event) = reader.next() {
+            if event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW) {
+                return self.watches.values().cloned().collect();
+            }
+            let watch = event.wd();
+            if event.events().contains(inotify::ReadFlags::IGNORED) {
+                self.watches.remove(&watch);
+            } else if let Some(group) = self.watches.get(&watch)
+                && !changed.contains(group)
+            {
+                changed.push(group.clone());
+            }
+        }
+        changed
+    }
+
+    /// Whether a process runs in the group or below it.
+    pub(crate) fn populated(&self, group: &str) -> bool {
+        let events = fs::read_to_string(self.path(group).join("cgroup.events"));
+        events.is_ok_and(|text| text.lines().any(|line| line == "populated 1"))
+    }
+
+    /// Whether the kernel killed a process in it for want of memory.
+    pub(crate) fn ran_out_of_memory(&self, group: &str) -> bool {
+        let events = fs::read_to_string(self.path(group).join("memory.events")).unwrap_or_default();
+        events.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0"))
+    }
+
+    /// SIGKILL to every process in the group and below it, at once.
+    pub(crate) fn kill(&self, group: &str) -> io::Result<()> {
+        fs::write(self.path(group).join("cgroup.kill"), "1")
+    }
+
+    /// Processes in the group and below it.
+    pub(crate) fn processes(&self, group: &str) -> Vec<i32> {
+        let mut found = Vec::new();
+        let mut open = vec![self.path(group)];
+        let mut seen = 0;
+        while let Some(path) = open.pop() {
+            seen += 1;
+            if seen > MAX_GROUPS {
+                break;
+            }
+            let procs = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+            found.extend(procs.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 1));
+            open.extend(folders(&path));
+        }
+        found
+    }
+
+    /// Removes the group and the empty ones below it; one that is in use stays.
+    pub(crate) fn remove(&mut self, group: &str) {
+        let path = self.path(group);
+        let mut open = vec![path];
+        let mut all = Vec::new();
+        while let Some(path) = open.pop().filter(|_| all.len() < MAX_GROUPS) {
+            open.extend(folders(&path));
+            all.push(path);
+        }
+        all.iter().rev().for_each(|path| drop(fs::remove_dir(path)));
+    }
+
+    /// The group of a process below the root.
+    pub(crate) fn of_process(&self, pid: i32) -> Option<String> {
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        // Where the tree in use is not the whole one, what is above it does not count.
+        Some(path.strip_suffix(" (deleted)").unwrap_or(path).to_string())
+    }
+}
+
+/// Makes a folder; whether it was not there yet.
+fn make(path: &Path) -> io::Result<bool> {
+    match fs::create_dir(path) {
+        Ok(()) => Ok(true),
+        Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(cause) => Err(io::Error::new(cause.kind(), format!("{}: {cause}", path.display()))),
+    }
+}
+
+fn hand_down(path: &Path) {
+    let present = fs::read_to_string(path.join("cgroup.controllers")).unwrap_or_default();
+    let active = fs::read_to_string(path.join("cgroup.subtree_control")).unwrap_or_default();
+    let wanted = present.split_ascii_whitespace().filter(|name| CONTROLLERS.contains(name));
+    for controller in wanted.filter(|name| !active.split_ascii_whitespace().any(|word| word == *name)) {
+        let _ = fs::write(path.join("cgroup.subtree_control"), format!("+{controller}"));
+    }
+}
+
+fn delegate(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
+        std::os::unix::fs::lchown(path.join(file), Some(uid), Some(gid))?;
+    }
+    Ok(())
+}
+
+fn folders(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+}

@@ -1,0 +1,143 @@
+//! The initramfs: from the kernel's hand-over to the verified root.
+//!
+//! The order is [`STEPS`]. Nothing is configured here but by the kernel command line; nothing is mounted that was not
+//! verified. A step that fails reboots the machine if [`crate::error`] says so, and the boot counter goes on from
+//! there.
+
+mod disk;
+pub(crate) mod modules;
+pub(crate) mod mount;
+mod ram;
+mod switch;
+pub(crate) mod verity;
+
+use std::path::{Path, PathBuf};
+
+use spec_layout::command_line::{self, CommandLine};
+use spec_layout::verity::RootHash;
+
+use crate::error::{self, Error, Result, What};
+use crate::watchdog::{Setting, Watchdog};
+
+/// Where the root is mounted before it is entered.
+const SYSROOT: &str = "/sysroot";
+
+/// The way through the initramfs.
+struct Early {
+    command_line: CommandLine,
+    watchdog: Watchdog,
+    modules: modules::Loader,
+    hash: Option<RootHash>,
+    /// Block devices of the root file system and of its tree.
+    source: Option<Source>,
+    /// The dm-verity device over both.
+    verified: Option<PathBuf>,
+}
+
+/// Where the root lies.
+pub(crate) struct Source {
+    /// Device with the file system.
+    pub(crate) root: PathBuf,
+    /// Device with superblock and hash tree.
+    pub(crate) tree: PathBuf,
+}
+
+type Step = fn(&mut Early) -> Result<()>;
+
+/// What is done, in order.
+const STEPS: &[Step] = &[
+    load_needed_modules,
+    read_root_hash,
+    arm_watchdog,
+    find_root,
+    verify_root,
+    mount_root,
+];
+
+/// Whether this is the initramfs and not the root.
+pub(crate) fn is_here() -> bool {
+    const RAMFS: i64 = 0x8584_58f6;
+    const TMPFS: i64 = 0x0102_1994;
+    let in_memory = rustix::fs::statfs("/").is_ok_and(|fs| matches!(fs.f_type, RAMFS | TMPFS));
+    in_memory && Path::new("/etc/initrd-release").exists()
+}
+
+/// Goes through the initramfs and executes PID 1 of the root; returns only if that failed.
+pub(crate) fn run(command_line: CommandLine) -> Error {
+    let modules =
+        modules::Loader::open(Path::new("/lib/modules"), &command_line).unwrap_or_else(|error| {
+            error::settle(&error);
+            modules::Loader::default()
+        });
+    let watchdog = Watchdog::open(Setting::Off);
+    let mut early = Early {
+        command_line,
+        watchdog,
+        modules,
+        hash: None,
+        source: None,
+        verified: None,
+    };
+    for step in STEPS {
+        if let Err(error) = step(&mut early) {
+            error::settle(&error);
+        }
+    }
+    switch::enter(Path::new(SYSROOT))
+}
+
+/// The modules that the builder found every boot to need.
+fn load_needed_modules(early: &mut Early) -> Result<()> {
+    let list = std::fs::read_to_string("/lib/bedplate/modules").unwrap_or_default();
+    list.split_whitespace()
+        .try_for_each(|name| early.modules.load(name))
+}
+
+fn read_root_hash(early: &mut Early) -> Result<()> {
+    let text = early.command_line.value(command_line::ROOT_HASH);
+    let text =
+        text.ok_or_else(|| Error::new(What::Verity, "the kernel command line has no roothash="))?;
+    early.hash = Some(RootHash::parse(text).map_err(Error::at(What::Verity, "roothash="))?);
+    Ok(())
+}
+
+/// From here on the hardware resets a boot that hangs; PID 1 of the root takes the watchdog over as it runs.
+fn arm_watchdog(early: &mut Early) -> Result<()> {
+    early.modules.load_watchdog_drivers();
+    early.watchdog = Watchdog::open(Setting::parse(
+        early.command_line.value(command_line::WATCHDOG),
+    )?);
+    Ok(())
+}
+
+fn find_root(early: &mut Early) -> Result<()> {
+    let hash = early
+        .hash
+        .ok_or_else(|| Error::new(What::RootDevice, "no root hash"))?;
+    let source = match early.command_line.value(command_line::ROOT) {
+        Some("ram") => ram::attach(&mut early.modules)?,
+        Some(other) => {
+            let why = format!("{}={other}: only \"ram\" is known", command_line::ROOT);
+            return Err(Error::new(What::RootDevice, why));
+        }
+        None => disk::wait_for_root(&hash, &mut early.modules, &mut early.watchdog)?,
+    };
+    crate::info!("root on {}", source.root.display());
+    early.source = Some(source);
+    Ok(())
+}
+
+fn verify_root(early: &mut Early) -> Result<()> {
+    let (Some(hash), Some(source)) = (&early.hash, &early.source) else {
+        return Err(Error::new(What::Verity, "no root to verify"));
+    };
+    early.verified = Some(verity::open(hash, source)?);
+    Ok(())
+}
+
+fn mount_root(early: &mut Early) -> Result<()> {
+    let Some(device) = &early.verified else {
+        return Err(Error::new(What::RootMount, "no verified root"));
+    };
+    mount::root(device, Path::new(SYSROOT))
+}

@@ -1,0 +1,225 @@
+//! The end: after the units were stopped, what is left is ended, file systems are left clean, and the machine goes.
+//!
+//! Every wait has a deadline and names what it waits for; the watchdog is fed until the last call and stays armed
+//! over a reboot. A shutdown never hangs: what cannot be done in time is said and left.
+//!
+//! Source: reboot(2), umount2(2), systemd-shutdown(8).
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use nix::sys::reboot::{RebootMode, reboot};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
+use spec_layout::path::STATE_RUNNING;
+use spec_unit::control::ShutdownAction;
+
+use crate::error::What;
+use crate::mount_table;
+use crate::watchdog::Watchdog;
+
+/// Time for stragglers between SIGTERM and SIGKILL: units had their own time already.
+const TERM_TIME: Duration = Duration::from_secs(5);
+/// Time for what was killed to be gone; a process that waits for a dead disk never is.
+const KILL_TIME: Duration = Duration::from_secs(5);
+/// How often all file systems are tried: one may hold another.
+const ROUNDS: usize = 5;
+/// The kernel's own, and the root: nothing of them is written to a disk.
+const KEPT: [&str; 5] = ["/", "/proc", "/sys", "/dev", "/run"];
+
+/// Ends the node. Returns only if the kernel refuses, and then the kernel panics and reboots.
+pub(crate) fn finish(action: ShutdownAction, watchdog: &mut Watchdog) -> ExitCode {
+    let mode = match action {
+        ShutdownAction::Reboot => RebootMode::RB_AUTOBOOT,
+        ShutdownAction::Poweroff => RebootMode::RB_POWER_OFF,
+        ShutdownAction::Halt => RebootMode::RB_HALT_SYSTEM,
+    };
+    end_processes(watchdog);
+    if let Err(cause) = std::fs::remove_file(STATE_RUNNING)
+        && cause.kind() != std::io::ErrorKind::NotFound
+    {
+        crate::error!("{}: {STATE_RUNNING}: {cause}", What::Shutdown);
+    }
+    rustix::fs::sync();
+    leave_clean(watchdog);
+    rustix::fs::sync();
+    crate::info!(
+        "{}",
+        match action {
+            ShutdownAction::Reboot => "rebooting",
+            ShutdownAction::Poweroff => "powering off",
+            ShutdownAction::Halt => "halted",
+        }
+    );
+    watchdog.finish(action == ShutdownAction::Reboot);
+    let Err(cause) = reboot(mode);
+    crate::emergency!("{}: reboot(2): {cause}", What::Shutdown);
+    ExitCode::FAILURE
+}
+
+/// Ends every process but this one: first asked, then made.
+fn end_processes(watchdog: &mut Watchdog) {
+    for (signal, time) in [(Signal::SIGTERM, TERM_TIME), (Signal::SIGKILL, KILL_TIME)] {
+        if kill(Pid::from_raw(-1), signal).is_err() {
+            return;
+        }
+        // A stopped process hears SIGTERM only when it runs on.
+        let _ = kill(Pid::from_raw(-1), Signal::SIGCONT);
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            if reap() {
+                return;
+            }
+            watchdog.feed();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        crate::warning!(
+            "{}: after {signal} and {} s still there: {}",
+            What::Shutdown,
+            time.as_secs(),
+            names(&processes())
+        );
+    }
+}
+
+/// Collects what has ended; whether nothing is left.
+fn reap() -> bool {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return false,
+            Ok(_) => {}
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(_) => return true,
+        }
+    }
+}
+
+/// Name and number of every process with a command line; the kernel's threads have none.
+fn processes() -> Vec<(String, u32)> {
+    let entries = std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok());
+    let numbers = entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|&pid| pid != 1);
+    let user = numbers.filter(|pid| {
+        std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+    });
+    user.map(|pid| {
+        (
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
+            pid,
+        )
+    })
+    .collect()
+}
+
+fn names(processes: &[(String, u32)]) -> String {
+    let shown: Vec<String> = processes
+        .iter()
+        .take(8)
+        .map(|(name, pid)| format!("{name} ({pid})"))
+        .collect();
+    let more = processes.len().saturating_sub(shown.len());
+    if more == 0 {
+        shown.join(", ")
+    } else {
+        format!("{} and {more} more", shown.join(", "))
+    }
+}
+
+/// Unmounts everything but the root and the kernel's own, last mounted first; what stays becomes read-only.
+fn leave_clean(watchdog: &mut Watchdog) {
+    for _ in 0..ROUNDS {
+        let left = to_unmount(&read_table());
+        if left.is_empty() {
+            return;
+        }
+        watchdog.feed();
+        let done = left
+            .iter()
+            .filter(|target| unmount(target.as_str(), UnmountFlags::NOFOLLOW).is_ok())
+            .count();
+        if done == 0 {
+            break;
+        }
+    }
+    for target in to_unmount(&read_table()) {
+        match mount_remount(Path::new(&target), MountFlags::RDONLY, c"") {
+            Ok(()) => crate::warning!(
+                "{}: {target} is busy and was made read-only",
+                What::Shutdown
+            ),
+            Err(cause) => crate::error!(
+                "{}: {target} is busy and stays writable: {cause}",
+                What::Shutdown
+            ),
+        }
+    }
+}
+
+fn read_table() -> Vec<mount_table::Mount> {
+    mount_table::parse(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+}
+
+/// What is to be unmounted, in order.
+fn to_unmount(table: &[mount_table::Mount]) -> Vec<String> {
+    let below = |target: &str, kept: &str| {
+        kept != "/"
+            && target
+                .strip_prefix(kept)
+                .is_some_and(|rest| rest.starts_with('/'))
+    };
+    let kernels = |target: &str| {
+        ["/proc", "/sys", "/dev"]
+            .iter()
+            .any(|kept| below(target, kept))
+    };
+    let targets = table.iter().rev().map(|mount| mount.target.as_str());
+    targets
+        .filter(|target| !KEPT.contains(target) && !kernels(target))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_mounted_last_is_unmounted_first_and_the_kernels_own_stays() {
+        let text = [
+            "/",
+            "/dev",
+            "/proc",
+            "/sys",
+            "/run",
+            "/dev/shm",
+            "/sys/fs/cgroup",
+            "/etc",
+            "/state",
+            "/var",
+            "/run/x",
+        ]
+        .map(|target| format!("1 1 0:1 / {target} rw - x x rw\n"))
+        .concat();
+        assert_eq!(
+            to_unmount(&mount_table::parse(&text)),
+            ["/run/x", "/var", "/state", "/etc"]
+        );
+    }
+
+    #[test]
+    fn a_crowd_is_named_in_part() {
+        let crowd: Vec<(String, u32)> = (10..20).map(|pid| ("sleep".to_owned(), pid)).collect();
+        assert!(names(&crowd).ends_with("sleep (17) and 2 more"));
+        assert_eq!(names(&crowd[..1]), "sleep (10)");
+    }
+}

@@ -1,0 +1,274 @@
+//! What a child does to itself between clone and exec: system calls only, on data prepared by its parent.
+//!
+//! Every function is safe to call after clone(2) in a process that has one thread: none allocates, locks or touches
+//! the standard library's state.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::os::fd::RawFd;
+
+use crate::unit::spawn::{Exec, Failure, Step, Syscall};
+
+/// Carries steps out for real.
+#[derive(Debug)]
+pub(crate) struct Kernel;
+
+type Result = std::result::Result<(), Failure>;
+
+fn errno() -> Failure {
+    // SAFETY: the location is the thread's own and always valid.
+    Failure(unsafe { *libc::__errno_location() })
+}
+
+fn check(result: c_int) -> std::result::Result<c_int, Failure> {
+    if result < 0 { Err(errno()) } else { Ok(result) }
+}
+
+impl Syscall for Kernel {
+    fn call(&mut self, step: &mut Step) -> Result {
+        match step {
+            Step::Signals { ignore_pipe } => signals(*ignore_pipe),
+            Step::Session => {
+                // SAFETY: takes no pointer.
+                check(unsafe { libc::setsid() }).map(drop)
+            }
+            Step::OomScore(text) => write_file(c"/proc/self/oom_score_adj", text),
+            Step::Limit { resource, soft, hard } => limit(*resource, *soft, *hard),
+            Step::Nice(nice) => {
+                // SAFETY: takes no pointer.
+                check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, *nice) }).map(drop)
+            }
+            Step::Open { path, flags, to } => open(path, *flags, *to),
+            Step::Terminal { path, to } => terminal(path, *to),
+            Step::Journal { path, header, to } => journal(path, header, *to),
+            Step::Duplicate { from, to } => duplicate(*from, *to),
+            Step::Directory { path, mode, owner } => directory(path, *mode, *owner),
+            Step::Namespace { fd, kind } => {
+                // SAFETY: takes no pointer.
+                check(unsafe { libc::setns(*fd, *kind) }).map(drop)
+            }
+            Step::Root { fd } => root(*fd),
+            Step::Umask(mask) => {
+                // SAFETY: takes no pointer and cannot fail.
+                unsafe { libc::umask(*mask) };
+                Ok(())
+            }
+            Step::Bound(capability) => prctl(libc::PR_CAPBSET_DROP, u64::from(*capability), 0),
+            Step::Groups(groups) => {
+                // SAFETY: the pointer is to as many numbers as said.
+                check(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) }).map(drop)
+            }
+            Step::Gid(gid) => {
+                // SAFETY: takes no pointer. The system call itself: libc's would signal other threads.
+                check(unsafe { libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid) } as c_int).map(drop)
+            }
+            Step::Uid { uid, keep } => uid_of(*uid, *keep),
+            Step::Capabilities(set) => capabilities(*set),
+            Step::Ambient(capability) => {
+                prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as u64, u64::from(*capability))
+            }
+            Step::WorkingDirectory { path, missing_ok } => working_directory(path, *missing_ok),
+            Step::NoNewPrivileges => prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0),
+            Step::CloseFrom(first) => {
+                // SAFETY: takes no pointer; the descriptors close at exec, the error pipe with them.
+                let flags = libc::CLOSE_RANGE_CLOEXEC;
+                check(unsafe { libc::syscall(libc::SYS_close_range, *first, c_int::MAX, flags) } as c_int).map(drop)
+            }
+            Step::Exec(exec) => execute(exec),
+        }
+    }
+}
+
+/// Tells the parent which step failed, and ends the child.
+pub(crate) fn fail(pipe: RawFd, step: u32, failure: Failure, code: i32) -> ! {
+    let [a, b, c, d] = step.to_ne_bytes();
+    let [e, f, g, h] = failure.0.to_ne_bytes();
+    let report = [a, b, c, d, e, f, g, h];
+    // SAFETY: the buffer is as long as said; _exit ends the process at once.
+    unsafe {
+        libc::write(pipe, report.as_ptr().cast(), report.len());
+        libc::_exit(code)
+    }
+}
+
+fn signals(ignore_pipe: bool) -> Result {
+    // SAFETY: sigset_t and sigaction are plain data for which zero is valid; both outlive the calls.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()))?;
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = if ignore_pipe { libc::SIG_IGN } else { libc::SIG_DFL };
+        check(libc::sigaction(libc::SIGPIPE, &raw const action, std::ptr::null_mut())).map(drop)
+    }
+}
+
+fn write_file(path: &CStr, text: &[u8]) -> Result {
+    // SAFETY: the path ends in NUL, the buffer is as long as said, the descriptor is our own.
+    unsafe {
+        let fd = check(libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC))?;
+        let written = libc::write(fd, text.as_ptr().cast(), text.len());
+        let failure = errno();
+        libc::close(fd);
+        if written < 0 { Err(failure) } else { Ok(()) }
+    }
+}
+
+fn limit(resource: u32, soft: u64, hard: u64) -> Result {
+    let limit = [soft, hard];
+    // SAFETY: two 64-bit numbers are the kernel's struct rlimit64.
+    let null = std::ptr::null_mut::<libc::c_void>();
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, limit.as_ptr(), null) } as c_int).map(drop)
+}
+
+fn open(path: &CStr, flags: c_int, to: RawFd) -> Result {
+    // SAFETY: the path ends in NUL.
+    let fd = check(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC | libc::O_NOCTTY, 0o666) })?;
+    place(fd, to)
+}
+
+/// Puts a descriptor of our own at a number, where it stays over exec.
+fn place(fd: RawFd, to: RawFd) -> Result {
+    duplicate(fd, to)?;
+    if fd != to {
+        // SAFETY: the descriptor was opened here and is not used again.
+        unsafe { libc::close(fd) };
+    }
+    Ok(())
+}
+
+fn duplicate(from: RawFd, to: RawFd) -> Result {
+    // SAFETY: takes no pointer; numbers below the lifted ones are free to overwrite in the child.
+    unsafe {
+        if from == to {
+            return check(libc::fcntl(to, libc::F_SETFD, 0)).map(drop);
+        }
+        check(libc::dup2(from, to)).map(drop)
+    }
+}
+
+fn terminal(path: &CStr, to: RawFd) -> Result {
+    open(path, libc::O_RDWR, to)?;
+    // SAFETY: takes no pointer. A terminal of another session stays where it is: that is no failure.
+    unsafe { libc::ioctl(to, libc::TIOCSCTTY, 0) };
+    Ok(())
+}
+
+/// A stream to the journal with its header sent; the kernel log if the journal is away or does not keep up.
+fn journal(path: &CStr, header: &[u8], to: RawFd) -> Result {
+    match journal_stream(path, header) {
+        Ok(fd) => place(fd, to),
+        Err(_) => open(c"/dev/kmsg", libc::O_WRONLY, to).or_else(|_| open(c"/dev/null", libc::O_WRONLY, to)),
+    }
+}
+
+fn journal_stream(path: &CStr, header: &[u8]) -> std::result::Result<RawFd, Failure> {
+    let flags = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: sockaddr_un is plain data for which zero is valid.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    let bytes = path.to_bytes_with_nul();
+    if bytes.len() > address.sun_path.len() {
+        return Err(Failure(libc::ENAMETOOLONG));
+    }
+    for (to, from) in address.sun_path.iter_mut().zip(bytes) {
+        *to = *from as c_char;
+    }
+    // SAFETY: the address has the length of its type, the buffer is as long as said, the descriptor is our own.
+    unsafe {
+        let fd = check(libc::socket(libc::AF_UNIX, flags, 0))?;
+        let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+        let done = check(libc::connect(fd, (&raw const address).cast(), length)).and_then(|_| {
+            let sent = libc::send(fd, header.as_ptr().cast(), header.len(), libc::MSG_NOSIGNAL);
+            if sent == header.len() as isize { Ok(0) } else { Err(errno()) }
+        });
+        let done = done.and_then(|_| check(libc::fcntl(fd, libc::F_SETFL, 0)));
+        if let Err(failure) = done {
+            libc::close(fd);
+            return Err(failure);
+        }
+        libc::shutdown(fd, libc::SHUT_RD);
+        Ok(fd)
+    }
+}
+
+/// Makes a folder; one that is there already is given its owner and mode, if we are to give any.
+fn directory(path: &CStr, mode: u32, owner: Option<(u32, u32)>) -> Result {
+    // SAFETY: the path ends in NUL; the descriptor is our own.
+    unsafe {
+        if libc::mkdir(path.as_ptr(), mode) < 0 && errno().0 != libc::EEXIST {
+            return Err(errno());
+        }
+        let Some((uid, gid)) = owner else { return Ok(()) };
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+        let fd = check(libc::open(path.as_ptr(), flags))?;
+        let done = check(libc::fchown(fd, uid, gid)).and_then(|_| check(libc::fchmod(fd, mode)));
+        libc::close(fd);
+        done.map(drop)
+    }
+}
+
+/// Makes a detached mount the root of a new mount namespace.
+fn root(fd: RawFd) -> Result {
+    const MOVE_MOUNT_F_EMPTY_PATH: u64 = 4;
+    // SAFETY: every path ends in NUL; no other pointer is passed but null.
+    unsafe {
+        let null = std::ptr::null::<c_char>();
+        check(libc::unshare(libc::CLONE_NEWNS))?;
+        check(libc::mount(null, c"/".as_ptr(), null, libc::MS_REC | libc::MS_SLAVE, std::ptr::null()))?;
+        let moved = libc::syscall(
+            libc::SYS_move_mount,
+            fd,
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            c"/run".as_ptr(),
+            MOVE_MOUNT_F_EMPTY_PATH,
+        );
+        check(moved as c_int)?;
+        check(libc::chdir(c"/run".as_ptr()))?;
+        check(libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) as c_int)?;
+        check(libc::umount2(c".".as_ptr(), libc::MNT_DETACH))?;
+        check(libc::chdir(c"/".as_ptr())).map(drop)
+    }
+}
+
+fn uid_of(uid: u32, keep: bool) -> Result {
+    if keep {
+        prctl(libc::PR_SET_KEEPCAPS, 1, 0)?;
+    }
+    // SAFETY: takes no pointer. The system call itself: libc's would signal other threads.
+    check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) } as c_int).map(drop)
+}
+
+/// Makes the set permitted, effective and inheritable.
+fn capabilities(set: u64) -> Result {
+    const VERSION_3: u32 = 0x2008_0522;
+    let header: [u32; 2] = [VERSION_3, 0];
+    let (low, high) = (set as u32, (set >> 32) as u32);
+    let data: [u32; 6] = [low, low, low, high, high, high];
+    // SAFETY: header and data have the layout of linux/capability.h, version 3.
+    check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) } as c_int).map(drop)
+}
+
+fn prctl(option: c_int, first: u64, second: u64) -> Result {
+    // SAFETY: the options used here take numbers only.
+    check(unsafe { libc::prctl(option, first, second, 0u64, 0u64) }).map(drop)
+}
+
+fn working_directory(path: &CStr, missing_ok: bool) -> Result {
+    // SAFETY: the paths end in NUL.
+    unsafe {
+        match check(libc::chdir(path.as_ptr())) {
+            Err(_) if missing_ok => check(libc::chdir(c"/".as_ptr())).map(drop),
+            other => other.map(drop),
+        }
+    }
+}
+
+fn execute(exec: &mut Exec) -> Result {
+    // SAFETY: takes no pointer.
+    let pid = unsafe { libc::getpid() };
+    exec.set_listen_pid(pid);
+    // SAFETY: the path ends in NUL; both vectors hold pointers to strings owned by `exec`, and end in null.
+    unsafe { libc::execve(exec.program.as_ptr(), exec.argv(), exec.envp()) };
+    Err(errno())
+}

@@ -1,0 +1,80 @@
+//! clone3(2): a child born in its cgroup, with a pidfd.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+
+/// `struct clone_args` of linux/sched.h, version 2.
+#[repr(C, align(8))]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// A child process.
+#[derive(Debug)]
+pub(crate) struct Child {
+    /// Its number.
+    pub(crate) pid: i32,
+    /// Refers to this very process, also after its number is used anew.
+    pub(crate) pidfd: OwnedFd,
+}
+
+/// Makes a child that runs `body` and nothing else. Signal handlers are reset in it.
+///
+/// `body` runs between clone and exec: it must not allocate, lock or return.
+pub(crate) fn child(cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce() -> std::convert::Infallible) -> io::Result<Child> {
+    let mut pidfd: libc::c_int = -1;
+    let mut args = CloneArgs {
+        flags: libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND,
+        pidfd: (&raw mut pidfd) as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..CloneArgs::default()
+    };
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    }
+    // SAFETY: the arguments have the layout of linux/sched.h and outlive the call. Without CLONE_VM the child has its
+    // own copy of memory, as after fork(2); it runs `body` only, which never returns into this frame.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
+    match pid {
+        0 => match body() {},
+        1.. => {
+            // SAFETY: CLONE_PIDFD wrote a new descriptor that nobody else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Child { pid: pid as i32, pidfd })
+        }
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A pipe whose ends close on exec, both above the numbers a child may be handed.
+pub(crate) fn pipe() -> io::Result<(File, File)> {
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?;
+    Ok((File::from(read), File::from(lift(write)?)))
+}
+
+/// Lowest number of a descriptor that a child's own cannot overwrite.
+pub(crate) const LIFTED: i32 = 128;
+
+/// Moves a descriptor above the numbers a child may be handed.
+pub(crate) fn lift(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() >= LIFTED {
+        return Ok(fd);
+    }
+    Ok(rustix::io::fcntl_dupfd_cloexec(&fd, LIFTED)?)
+}

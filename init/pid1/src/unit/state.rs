@@ -1,0 +1,258 @@
+//! The state of a unit while PID 1 runs: plain data, so that it can be mirrored and read back.
+//!
+//! What a unit is comes from its files ([`spec_unit::unit::Unit`]); what happened to it stands here and nowhere else.
+
+use serde::{Deserialize, Serialize};
+use spec_unit::control::ExitStatus;
+
+/// Where a unit stands, in the finest terms (systemd's sub state).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Phase {
+    /// Not started, or ended well.
+    #[default]
+    Dead,
+    /// ExecCondition= runs.
+    Condition,
+    /// ExecStartPre= runs.
+    StartPre,
+    /// ExecStart= runs and the service is not ready.
+    Start,
+    /// ExecStartPost= runs.
+    StartPost,
+    /// The service is ready.
+    Running,
+    /// Its process has ended and it counts as active all the same.
+    Exited,
+    /// A target is reached.
+    Active,
+    /// ExecReload= runs.
+    Reload,
+    /// ExecStop= runs.
+    Stop,
+    /// WatchdogSignal= was sent.
+    StopWatchdog,
+    /// KillSignal= was sent.
+    StopSigterm,
+    /// SIGKILL was sent.
+    StopSigkill,
+    /// ExecStopPost= runs.
+    StopPost,
+    /// KillSignal= was sent to what is left.
+    FinalSigterm,
+    /// SIGKILL was sent to what is left.
+    FinalSigkill,
+    /// Ended badly.
+    Failed,
+    /// Waits for its next start.
+    AutoRestart,
+}
+
+/// Where a unit stands, in the terms that other units care for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Active {
+    /// Nothing of it runs.
+    Inactive,
+    /// On its way up.
+    Activating,
+    /// Up.
+    Active,
+    /// Up, and reloading.
+    Reloading,
+    /// On its way down.
+    Deactivating,
+    /// Ended badly.
+    Failed,
+}
+
+impl Active {
+    /// systemd's word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Inactive => "inactive",
+            Self::Activating => "activating",
+            Self::Active => "active",
+            Self::Reloading => "reloading",
+            Self::Deactivating => "deactivating",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Phase {
+    /// The coarse state.
+    pub(crate) fn active(self) -> Active {
+        match self {
+            Self::Dead => Active::Inactive,
+            Self::Failed => Active::Failed,
+            Self::Condition | Self::StartPre | Self::Start | Self::StartPost | Self::AutoRestart => Active::Activating,
+            Self::Running | Self::Exited | Self::Active => Active::Active,
+            Self::Reload => Active::Reloading,
+            _ => Active::Deactivating,
+        }
+    }
+
+    /// Nothing of the unit runs.
+    pub(crate) fn is_down(self) -> bool {
+        matches!(self, Self::Dead | Self::Failed | Self::AutoRestart)
+    }
+
+    /// Up.
+    pub(crate) fn is_up(self) -> bool {
+        matches!(self.active(), Active::Active | Active::Reloading)
+    }
+
+    /// systemd's word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Dead => "dead",
+            Self::Condition => "condition",
+            Self::StartPre => "start-pre",
+            Self::Start => "start",
+            Self::StartPost => "start-post",
+            Self::Running => "running",
+            Self::Exited => "exited",
+            Self::Active => "active",
+            Self::Reload => "reload",
+            Self::Stop => "stop",
+            Self::StopWatchdog => "stop-watchdog",
+            Self::StopSigterm => "stop-sigterm",
+            Self::StopSigkill => "stop-sigkill",
+            Self::StopPost => "stop-post",
+            Self::FinalSigterm => "final-sigterm",
+            Self::FinalSigkill => "final-sigkill",
+            Self::Failed => "failed",
+            Self::AutoRestart => "auto-restart",
+        }
+    }
+}
+
+/// How the last run ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Outcome {
+    /// Well.
+    #[default]
+    Success,
+    /// A process or folder could not be made.
+    Resources,
+    /// The service broke the rules of its type.
+    Protocol,
+    /// It took too long.
+    Timeout,
+    /// An exit code that is not clean.
+    ExitCode,
+    /// A signal that is not clean.
+    Signal,
+    /// It no longer said WATCHDOG=1.
+    Watchdog,
+    /// The kernel killed it for want of memory.
+    OomKill,
+    /// It was started too often.
+    StartLimitHit,
+    /// A condition did not hold; it was skipped.
+    Condition,
+    /// An assert did not hold.
+    Assert,
+    /// ExecCondition= said to skip it.
+    ExecCondition,
+    /// A unit that it requires did not start.
+    Dependency,
+}
+
+impl Outcome {
+    /// systemd's word, for `SERVICE_RESULT` and the status.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Resources => "resources",
+            Self::Protocol => "protocol",
+            Self::Timeout => "timeout",
+            Self::ExitCode => "exit-code",
+            Self::Signal => "signal",
+            Self::Watchdog => "watchdog",
+            Self::OomKill => "oom-kill",
+            Self::StartLimitHit => "start-limit-hit",
+            Self::Condition => "condition",
+            Self::Assert => "assert",
+            Self::ExecCondition => "exec-condition",
+            Self::Dependency => "dependency",
+        }
+    }
+
+    /// Skipped or well: not a failure.
+    pub(crate) fn is_fine(self) -> bool {
+        matches!(self, Self::Success | Self::Condition | Self::ExecCondition)
+    }
+}
+
+/// What happened to a unit.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct UnitState {
+    /// Where it stands.
+    pub(crate) phase: Phase,
+    /// How the last run ended, or is about to.
+    pub(crate) result: Outcome,
+    /// Why it waits or failed, for people.
+    pub(crate) reason: Option<String>,
+    /// Microseconds of CLOCK_MONOTONIC at the last change of the coarse state.
+    pub(crate) since_us: u64,
+    /// The main process.
+    pub(crate) main: Option<i32>,
+    /// The process of another Exec line.
+    pub(crate) control: Option<i32>,
+    /// Number of the command that runs, in the list of the phase.
+    pub(crate) command: usize,
+    /// How the main process ended.
+    pub(crate) main_exit: Option<ExitStatus>,
+    /// When ExecStart= ran.
+    pub(crate) started_us: Option<u64>,
+    /// Times of the last starts, for the start limit.
+    pub(crate) starts_us: Vec<u64>,
+    /// Automatic restarts since the last explicit start.
+    pub(crate) restarts: u32,
+    /// Short runs in a row.
+    pub(crate) crashes: u32,
+    /// It was told to stop, so it is not started again.
+    pub(crate) told_to_stop: bool,
+    /// It stops in order to be started again.
+    pub(crate) restarting: bool,
+    /// STATUS= of sd_notify.
+    pub(crate) status_text: Option<String>,
+    /// The service said RELOADING=1.
+    pub(crate) said_reloading: bool,
+    /// WATCHDOG_USEC= of sd_notify, which goes before WatchdogSec=.
+    pub(crate) watchdog_us: Option<u64>,
+    /// Its control group, while it has one.
+    pub(crate) cgroup: Option<String>,
+    /// Folders to remove when it has stopped.
+    pub(crate) folders: Vec<String>,
+    /// The plan of a transient unit.
+    pub(crate) plan: Option<Box<spec_unit::plan::ExecPlan>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_survives_being_written_and_read() {
+        let state = UnitState {
+            phase: Phase::StopSigterm,
+            result: Outcome::StartLimitHit,
+            main: Some(7),
+            main_exit: Some(ExitStatus::Signaled(9)),
+            ..UnitState::default()
+        };
+        let text = serde_json::to_string(&state).unwrap();
+        assert!(text.contains("stop-sigterm") && text.contains("start-limit-hit"));
+        assert_eq!(serde_json::from_str::<UnitState>(&text).unwrap(), state);
+    }
+
+    #[test]
+    fn a_service_that_waits_for_its_restart_is_down_and_on_its_way_up() {
+        assert!(Phase::AutoRestart.is_down());
+        assert_eq!(Phase::AutoRestart.active(), Active::Activating);
+        assert_eq!(Phase::FinalSigterm.active(), Active::Deactivating);
+    }
+}
