@@ -8,7 +8,6 @@
 //! | 3 | this machine lacks something (`bedplate doctor` says what) |
 //! | 4 | there is no such cluster, or it is not running |
 //! | 5 | not ready in the time given |
-//! | 130 | interrupted |
 
 use std::fmt;
 
@@ -25,8 +24,6 @@ pub(crate) enum Error {
     NotRunning(String),
     /// Time ran out.
     NotReady(String),
-    /// Ctrl-C or SIGTERM.
-    Interrupted,
 }
 
 impl Error {
@@ -43,7 +40,6 @@ impl Error {
             Self::Missing(_) => 3,
             Self::NotRunning(_) => 4,
             Self::NotReady(_) => 5,
-            Self::Interrupted => 130,
         }
     }
 }
@@ -56,7 +52,6 @@ impl fmt::Display for Error {
             | Self::Missing(message)
             | Self::NotRunning(message)
             | Self::NotReady(message) => f.write_str(message),
-            Self::Interrupted => f.write_str("interrupted"),
         }
     }
 }

@@ -97,12 +97,6 @@ const NEEDS: [Need; 12] = [
         Area::Run,
         "runs the nodes",
     ),
-    program(
-        "qemu-img",
-        &["qemu-utils"],
-        Area::Run,
-        "makes the nodes' disks",
-    ),
     Need {
         name: "OVMF",
         why: "UEFI firmware of the nodes",
@@ -110,6 +104,12 @@ const NEEDS: [Need; 12] = [
         probe: Probe::File("/usr/share/OVMF/OVMF_CODE_4M.fd"),
         packages: &["ovmf"],
     },
+    program(
+        "qemu-img",
+        &["qemu-utils"],
+        Area::Test,
+        "checks qcow2 images",
+    ),
     program("sgdisk", &["gdisk"], Area::Test, "checks partition tables"),
     program("fsck.vfat", &["dosfstools"], Area::Test, "checks the ESP"),
     program("mcopy", &["mtools"], Area::Test, "reads the ESP"),
@@ -518,7 +518,7 @@ mod tests {
             steps,
             [
                 "apt-get update",
-                "apt-get install --yes --no-install-recommends musl-tools ovmf qemu-system-x86 qemu-utils",
+                "apt-get install --yes --no-install-recommends musl-tools ovmf qemu-system-x86",
                 "rustup target add --toolchain 1.95.0 x86_64-unknown-linux-musl",
             ]
         );
@@ -527,7 +527,7 @@ mod tests {
     #[test]
     fn a_machine_that_has_everything_gets_nothing() {
         let host = Fake {
-            programs: vec!["cc", "musl-gcc", "qemu-system-x86_64", "qemu-img"],
+            programs: vec!["cc", "musl-gcc", "qemu-system-x86_64"],
             files: vec!["/usr/share/OVMF/OVMF_CODE_4M.fd"],
             toolchain: (true, true),
             root: false,
@@ -548,7 +548,7 @@ mod tests {
         };
         let told = planned(&host, &[Area::Run]).expect_err("no sudo");
         assert!(
-            told.contains("as root, run: apt-get install") && told.contains("qemu-utils"),
+            told.contains("as root, run: apt-get install") && told.contains("qemu-system-x86"),
             "{told}"
         );
         host.programs.push("sudo");

@@ -103,11 +103,6 @@ impl Output {
         }
     }
 
-    /// One styled line of result for people; nothing under `--json`.
-    pub(crate) fn styled(&self, text: &str, style: Style) {
-        self.line(paint(text, style, self.colour_out));
-    }
-
     /// One JSON document, on lines of its own.
     pub(crate) fn json<T: Serialize>(&self, value: &T) -> Result<(), Error> {
         let mut text = serde_json::to_string_pretty(value).map_err(Error::failed)?;

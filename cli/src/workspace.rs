@@ -20,7 +20,7 @@ impl Workspace {
         let from_cargo = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
         let root = [Some(here), from_cargo].into_iter().flatten().find_map(|start| above(&start)).ok_or_else(|| {
             Error::Failed(
-                "this is not a Bedplate checkout: no folder from here upwards holds recipes/ and init/pid1/; \
+                "this is not a Bedplate checkout: no folder from here upwards holds rust-toolchain.toml and init/pid1/; \
                  run the command inside one"
                     .into(),
             )
@@ -82,7 +82,8 @@ fn above(start: &Path) -> Option<PathBuf> {
     start
         .ancestors()
         .find(|folder| {
-            folder.join("recipes").is_dir() && folder.join("init/pid1/Cargo.toml").is_file()
+            folder.join("rust-toolchain.toml").is_file()
+                && folder.join("init/pid1/Cargo.toml").is_file()
         })
         .map(Path::to_path_buf)
 }

@@ -2,7 +2,17 @@
 
 mod build;
 mod completions;
+mod console;
+mod daemon;
 mod doctor;
+mod down;
+mod logs;
+mod ps;
+mod reboot;
+mod restart;
+mod status;
+mod test;
+mod up;
 
 use clap::{Parser, Subcommand};
 
@@ -10,7 +20,7 @@ use crate::exit::Error;
 use crate::output::Output;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 this machine lacks something, \
-4 no such cluster or not running, 5 not ready in time, 130 interrupted.";
+4 no such cluster or not running, 5 not ready in time.";
 
 /// Build immutable node images and run clusters of them.
 #[derive(Debug, Parser)]
@@ -25,16 +35,37 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Doctor(doctor::Args),
+    Up(up::Args),
+    Status(status::Args),
+    Ps(ps::Args),
+    Logs(logs::Args),
+    Restart(restart::Args),
+    Console(console::Args),
+    Reboot(reboot::Args),
+    Down(down::Args),
     Build(build::Args),
+    Test(test::Args),
+    Doctor(doctor::Args),
     Completions(completions::Args),
+    #[command(hide = true)]
+    Daemon(daemon::Args),
 }
 
 /// Does what the command line says.
 pub(crate) fn run(cli: &Cli, output: &Output) -> Result<(), Error> {
     match &cli.command {
-        Command::Doctor(args) => doctor::run(args, output),
+        Command::Up(args) => up::run(args, output),
+        Command::Status(args) => status::run(args, output),
+        Command::Ps(args) => ps::run(args, output),
+        Command::Logs(args) => logs::run(args, output),
+        Command::Restart(args) => restart::run(args, output),
+        Command::Console(args) => console::run(args, output),
+        Command::Reboot(args) => reboot::run(args, output),
+        Command::Down(args) => down::run(args, output),
         Command::Build(args) => build::run(args, output),
+        Command::Test(args) => test::run(args, output),
+        Command::Doctor(args) => doctor::run(args, output),
+        Command::Daemon(args) => daemon::run(args),
         Command::Completions(args) => completions::run(args),
     }
 }

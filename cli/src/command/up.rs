@@ -1,0 +1,181 @@
+//! `bedplate up`: from a recipe to a running cluster.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use image::Format;
+use qemu_tests::ClusterStatus;
+
+use super::daemon::Size;
+use crate::cluster_folder::ClusterFolder;
+use crate::daemon::{Connection, Description, Reply, Request};
+use crate::exit::{Context, Error};
+use crate::images;
+use crate::machine::{self, Area, Consent};
+use crate::node::Which;
+use crate::output::Output;
+use crate::programs;
+use crate::progress::Progress;
+use crate::view::{self, View};
+use crate::workspace::Workspace;
+
+/// Copying disks and making keys may take this long before the daemon answers.
+const CREATE: Duration = Duration::from_secs(300);
+/// Two statuses are never further apart than this, even with nodes that do not answer.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Build the image if needed, start a cluster of it, wait until it is ready.
+///
+/// An existing cluster keeps its disks, keys and configs; `down --wipe` removes them. If this command is
+/// interrupted before the cluster is ready, nothing is left running.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    which: Which,
+    /// The recipe: a file, or the name of one in recipes/.
+    #[arg(long, default_value = "node-cloud")]
+    recipe: String,
+    #[command(flatten)]
+    size: Size,
+    /// Seconds to wait until the cluster is ready.
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    timeout: u64,
+    /// Install what this machine lacks without asking.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Builds, starts, waits, shows.
+pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Error> {
+    let folder = ClusterFolder::of(&args.which.name)?;
+    let mut connection = match Connection::open(&folder)? {
+        Some(connection) => connection,
+        None => start(args, &folder, output)?,
+    };
+    let description = connection.describe()?;
+    same(args, &description)?;
+    connection.ask(&Request::Start, CREATE)?;
+    let outcome = wait(
+        &mut connection,
+        description,
+        Duration::from_secs(args.timeout),
+    );
+    // Ready or late, it stays; only an `up` that is interrupted takes it down.
+    connection.ask(&Request::Release, LOOK)?;
+    let status = outcome?;
+    if output.is_json() {
+        return output.json(&status);
+    }
+    view::tables(&status, output);
+    Ok(())
+}
+
+/// Everything that is needed, built; the daemon, started.
+fn start(args: &Args, folder: &ClusterFolder, output: &Output) -> Result<Connection, Error> {
+    let workspace = Workspace::find()?;
+    let recipe = workspace.recipe(&args.recipe)?;
+    let consent = Consent::from_flag(args.yes);
+    machine::ensure(&[Area::Run], &workspace, consent)?;
+    let progress = Progress::new();
+    let programs = programs::compile(&workspace, &progress, consent)?;
+    let build = images::build(
+        &workspace,
+        &recipe,
+        &[Format::Raw, Format::Uki],
+        &programs,
+        &progress,
+    )?;
+    folder.make()?;
+    remember_image(folder, &build, output)?;
+    let mut arguments = args.size.arguments();
+    arguments.push(format!("--recipe={}", name(&recipe)));
+    arguments.push(format!(
+        "--image={}",
+        images::folder(&workspace, &recipe).display()
+    ));
+    let mut connection = Connection::spawn(folder, &arguments)?;
+    // The daemon answers once keys, configs and disks are made.
+    connection.ask(&Request::Describe, CREATE)?;
+    Ok(connection)
+}
+
+fn name(recipe: &Path) -> String {
+    recipe
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Says so if the disks of an existing cluster hold another build than the one just made.
+fn remember_image(
+    folder: &ClusterFolder,
+    build: &image::Build,
+    output: &Output,
+) -> Result<(), Error> {
+    let file = folder.path().join("root-hash");
+    if folder.path().join("cluster.json").exists() {
+        let flashed = std::fs::read_to_string(&file).unwrap_or_default();
+        if flashed.trim() != build.root_hash {
+            let name = folder.name();
+            output.warn(&format!(
+                "cluster {name} keeps its disks, which hold another build than {} {} just built; \
+                 `cargo bedplate down --wipe --name {name}` first makes them anew",
+                build.id, build.version
+            ));
+        }
+        return Ok(());
+    }
+    std::fs::write(&file, format!("{}\n", build.root_hash))
+        .context(format!("cannot write {}", file.display()))
+}
+
+/// A running cluster is not turned into another one.
+fn same(args: &Args, running: &Description) -> Result<(), Error> {
+    let asked = (name(Path::new(&args.recipe)), args.size.nodes as usize);
+    if asked == (running.recipe.clone(), running.nodes.len()) {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "cluster {} runs already, with {} nodes of {}; take it down first, or give another --name",
+        running.name,
+        running.nodes.len(),
+        running.recipe
+    )))
+}
+
+fn wait(
+    connection: &mut Connection,
+    description: Description,
+    timeout: Duration,
+) -> Result<ClusterStatus, Error> {
+    let deadline = Instant::now() + timeout;
+    let name = description.name.clone();
+    let mut view = View::new(description);
+    connection.send(&Request::Watch)?;
+    loop {
+        let status = match connection.receive(LOOK)? {
+            Reply::Status(status) => *status,
+            Reply::Error(message) => return Err(Error::Failed(message)),
+            other => {
+                return Err(Error::Failed(format!(
+                    "the daemon answered {other:?} to a watch"
+                )));
+            }
+        };
+        view.show(&status);
+        if status.healthy() {
+            view.finish();
+            return Ok(status);
+        }
+        if Instant::now() >= deadline {
+            view.finish();
+            return Err(Error::NotReady(format!(
+                "cluster {name} is not ready after {} s: {}; it goes on running: `bedplate status`, `bedplate logs`, \
+                 `bedplate logs --serial NODE` show more, `bedplate down` stops it",
+                timeout.as_secs(),
+                status.in_a_line()
+            )));
+        }
+    }
+}
