@@ -7,7 +7,13 @@
 
 mod results;
 
-use crate::{accel::Accel, cluster::ClusterSpec, error::Error, images::Image, serial, sys};
+use crate::{
+    accel::Accel,
+    cluster::{Cluster, ClusterSpec, ClusterStatus},
+    error::Error,
+    images::Image,
+    serial, sys,
+};
 pub use results::Record;
 use results::Results;
 use std::{
@@ -19,6 +25,9 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+
+/// How long a cluster may take to be ready; on two idle cores without KVM it needs a tenth of it.
+const READY: Duration = Duration::from_secs(300);
 
 /// One test.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +95,27 @@ impl Context {
             &self.folder.join("t"),
             self.image(recipe)?,
         ))
+    }
+
+    /// Creates a cluster, starts it and waits until every node is ready.
+    pub fn ready(&self, spec: ClusterSpec) -> Result<Cluster, Stop> {
+        let mut cluster = Cluster::create(spec)?;
+        cluster.start()?;
+        self.wait_ready(&mut cluster)?;
+        Ok(cluster)
+    }
+
+    /// Waits until every node of a cluster is ready, and says what changes on the way.
+    pub fn wait_ready(&self, cluster: &mut Cluster) -> Result<ClusterStatus, Stop> {
+        let mut last = String::new();
+        let status = cluster.wait_ready(READY, |status| {
+            let line = status.in_a_line();
+            if line != last {
+                self.say(&line);
+                last = line;
+            }
+        })?;
+        Ok(status)
     }
 
     /// A program of this machine; without it the test is skipped.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{
     fs::{self, File},
+    net::SocketAddrV4,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -157,10 +158,10 @@ impl NicModel {
 pub enum Peer {
     /// A port of our [`crate::Switch`]: its socket.
     Switch(PathBuf),
-    /// QEMU's user-mode network: DHCP, TFTP, and host loopback ports forwarded to guest ports.
+    /// QEMU's user-mode network with the LAN's numbers: DHCP, TFTP, and forwarded host loopback ports.
     User {
-        /// (host port on 127.0.0.1, guest port).
-        forwards: Vec<(u16, u16)>,
+        /// (host port on 127.0.0.1, address and port in the guest's network).
+        forwards: Vec<(u16, SocketAddrV4)>,
         /// Folder served by TFTP, and the boot file named in DHCP.
         tftp: Option<(PathBuf, String)>,
     },
@@ -596,9 +597,10 @@ fn nic_arguments(folder: &Path, index: usize, nic: &Nic) -> Result<[String; 4]> 
             format!("stream,id=net{index},server=off,addr.type=unix,addr.path={file}")
         }
         Peer::User { forwards, tftp } => {
-            let mut text = format!("user,id=net{index}");
+            let mut text =
+                format!("user,id=net{index},net=10.77.0.0/24,host=10.77.0.1,dhcpstart=10.77.0.100");
             for (host, guest) in forwards {
-                text.push_str(&format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"));
+                text.push_str(&format!(",hostfwd=tcp:127.0.0.1:{host}-{guest}"));
             }
             if let Some((folder, file)) = tftp {
                 boots = true;

@@ -1,0 +1,242 @@
+//! One node: how it boots, what it says of a bad start, how it goes down.
+
+use qemu_tests::{
+    Cluster, ClusterSpec, Vm, VmSpec,
+    cluster::{BootWay, ConfigWay},
+    runner::{self, Context, Outcome, Stop, Test, check},
+    vm::{Credential, Via},
+};
+use std::{fs, process::ExitCode, time::Duration};
+
+const TESTS: &[Test] = &[
+    test("base_boots_to_the_end", 1, 200, base_boots_to_the_end),
+    test(
+        "one_node_reboots_and_powers_off_cleanly",
+        1,
+        500,
+        one_node_reboots_and_powers_off_cleanly,
+    ),
+    test(
+        "a_garbage_config_is_told_and_boots",
+        1,
+        200,
+        a_garbage_config_is_told_and_boots,
+    ),
+    test(
+        "a_missing_config_is_told_and_boots",
+        2,
+        200,
+        a_missing_config_is_told_and_boots,
+    ),
+    test(
+        "the_config_comes_by_smbios_too",
+        2,
+        300,
+        the_config_comes_by_smbios_too,
+    ),
+    test(
+        "ctrl_alt_del_reboots_cleanly",
+        2,
+        400,
+        ctrl_alt_del_reboots_cleanly,
+    ),
+    test(
+        "a_hung_machine_is_reset_by_its_watchdog",
+        2,
+        500,
+        a_hung_machine_is_reset_by_its_watchdog,
+    ),
+    test("twenty_boots_in_a_row", 2, 1800, twenty_boots_in_a_row),
+];
+
+const fn test(
+    name: &'static str,
+    tier: u8,
+    timeout_seconds: u64,
+    run: fn(&Context) -> Outcome,
+) -> Test {
+    Test {
+        name,
+        tier,
+        timeout_seconds,
+        run,
+    }
+}
+
+fn main() -> ExitCode {
+    runner::main("boot", TESTS)
+}
+
+/// How long one boot may take.
+const BOOT: Duration = Duration::from_secs(150);
+/// What the console says at the end of a boot.
+const COMPLETE: &str = "boot-complete.target";
+
+/// A single master by direct kernel boot.
+fn one(context: &Context) -> Result<ClusterSpec, Stop> {
+    let mut spec = context.cluster("node-cloud")?;
+    spec.masters = 1;
+    spec.boot = BootWay::Direct;
+    Ok(spec)
+}
+
+fn previous_boot(cluster: &mut Cluster) -> String {
+    let status = cluster.status();
+    status
+        .nodes
+        .first()
+        .map(|node| node.previous_boot.clone())
+        .unwrap_or_default()
+}
+
+/// Waits for a boot after this one: the node's uptime is less than it was.
+fn wait_next_boot(context: &Context, cluster: &mut Cluster) -> Result<(), Stop> {
+    let uptime = |status: &qemu_tests::ClusterStatus| {
+        let node = status.nodes.first().filter(|node| node.reachable);
+        node.map(|node| node.uptime_seconds)
+    };
+    let before = uptime(&cluster.status()).unwrap_or(f64::MAX);
+    cluster.wait_for("the next boot", BOOT, |status| {
+        uptime(status).is_some_and(|now| now < before)
+    })?;
+    context.wait_ready(cluster).map(drop)
+}
+
+fn base_boots_to_the_end(context: &Context) -> Outcome {
+    let image = context.image("base")?;
+    let mut cluster = ClusterSpec::new("b", &context.folder.join("b"), image);
+    cluster.masters = 1;
+    cluster.boot = BootWay::Direct;
+    let mut cluster = Cluster::create(cluster)?;
+    let node = cluster.node_mut(0)?;
+    node.vm().spec_mut().credentials.clear();
+    node.vm().start(context.accel())?;
+    let serial = &mut node.vm().serial();
+    serial.wait_for("bedplate-init", BOOT)?;
+    let (which, line) = serial.wait_for_any(&[COMPLETE, "Kernel panic"], BOOT)?;
+    check(which == 0, || line)
+}
+
+fn one_node_reboots_and_powers_off_cleanly(context: &Context) -> Outcome {
+    let mut cluster = context.ready(one(context)?)?;
+    let first = previous_boot(&mut cluster);
+    check(first == "first", || {
+        format!("the first boot calls the one before '{first}'")
+    })?;
+
+    context.say("reboot by the API");
+    let api = cluster.node(0)?.api()?;
+    api.reboot()
+        .map_err(|error| Stop::Failed(error.to_string()))?;
+    cluster.node_mut(0)?.vm().qmp()?.wait_event("RESET", BOOT)?;
+    context.wait_ready(&mut cluster)?;
+    let second = previous_boot(&mut cluster);
+    check(second == "clean", || {
+        format!("a clean reboot is called '{second}'")
+    })?;
+
+    context.say("press the power button");
+    let vm = cluster.node_mut(0)?.vm();
+    vm.press_power()?;
+    vm.wait_off(BOOT)?;
+    cluster.start()?;
+    context.wait_ready(&mut cluster)?;
+    let third = previous_boot(&mut cluster);
+    check(third == "clean", || {
+        format!("a clean power-off is called '{third}'")
+    })
+}
+
+/// Boots a node that gets `config` and returns what it says on its console about it.
+fn boots_with(context: &Context, config: Option<&str>, expected: &str) -> Result<String, Stop> {
+    let folder = context.folder.join("node");
+    fs::create_dir_all(&folder).map_err(|error| Stop::Failed(error.to_string()))?;
+    let image = context.image("node-cloud")?;
+    let mut spec = VmSpec::new("node", &folder, qemu_tests::images::diskless(&image)?);
+    spec.memory_mib = 1024;
+    if let Some(text) = config {
+        let path = folder.join("config.toml");
+        fs::write(&path, text).map_err(|error| Stop::Failed(error.to_string()))?;
+        spec.credentials.push(Credential {
+            name: "bedplate.config".into(),
+            path,
+            via: Via::FwCfg,
+        });
+    }
+    let mut vm = Vm::new(spec)?;
+    vm.start(context.accel())?;
+    let mut serial = vm.serial();
+    let said = serial.wait_for(expected, BOOT)?;
+    serial.wait_for(COMPLETE, BOOT)?;
+    Ok(said)
+}
+
+fn a_garbage_config_is_told_and_boots(context: &Context) -> Outcome {
+    let config = "schema = 1\n[cluster]\nid = 7\n";
+    let said = boots_with(context, Some(config), "line 3")?;
+    context.say(&said);
+    Ok(())
+}
+
+fn a_missing_config_is_told_and_boots(context: &Context) -> Outcome {
+    let said = boots_with(context, None, "no machine config")?;
+    context.say(&said);
+    Ok(())
+}
+
+fn the_config_comes_by_smbios_too(context: &Context) -> Outcome {
+    let mut spec = one(context)?;
+    spec.config = ConfigWay::Smbios;
+    context.ready(spec).map(drop)
+}
+
+fn ctrl_alt_del_reboots_cleanly(context: &Context) -> Outcome {
+    let mut cluster = context.ready(one(context)?)?;
+    let vm = cluster.node_mut(0)?.vm();
+    vm.press_ctrl_alt_del()?;
+    vm.qmp()?.wait_event("RESET", BOOT)?;
+    context.wait_ready(&mut cluster)?;
+    let ended = previous_boot(&mut cluster);
+    check(ended == "clean", || {
+        format!("Ctrl-Alt-Del is called '{ended}'")
+    })
+}
+
+/// The kernel panics and stays: PID 1 feeds nothing any more.
+fn a_hung_machine_is_reset_by_its_watchdog(context: &Context) -> Outcome {
+    let mut cluster = Cluster::create(one(context)?)?;
+    let vm = cluster.node_mut(0)?.vm();
+    if let qemu_tests::Boot::Direct { cmdline, .. } = &mut vm.spec_mut().boot {
+        cmdline.push_str(" unknown_nmi_panic=1 panic=0 bedplate.watchdog=20");
+    }
+    cluster.start()?;
+    context.wait_ready(&mut cluster)?;
+    let vm = cluster.node_mut(0)?.vm();
+    vm.inject_nmi()?;
+    vm.serial().wait_for("Kernel panic", BOOT)?;
+    context.say("the kernel hangs");
+    vm.qmp()?.wait_event("WATCHDOG", BOOT)?;
+    context.wait_ready(&mut cluster)?;
+    let ended = previous_boot(&mut cluster);
+    check(ended == "watchdog", || {
+        format!("the next boot calls it '{ended}'")
+    })
+}
+
+fn twenty_boots_in_a_row(context: &Context) -> Outcome {
+    let mut spec = context.cluster("node-cloud")?;
+    spec.masters = 1;
+    let mut cluster = context.ready(spec)?;
+    for boot in 2..=20 {
+        let api = cluster.node(0)?.api()?;
+        api.reboot()
+            .map_err(|error| Stop::Failed(error.to_string()))?;
+        wait_next_boot(context, &mut cluster)?;
+        let ended = previous_boot(&mut cluster);
+        check(ended == "clean", || {
+            format!("boot {boot} calls the one before '{ended}'")
+        })?;
+        context.say(&format!("boot {boot} of 20"));
+    }
+    Ok(())
+}

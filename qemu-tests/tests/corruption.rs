@@ -1,0 +1,188 @@
+//! Bytes that turn over on the disk: refused or restarted, never run on.
+
+use qemu_tests::{
+    Cluster,
+    cluster::BootWay,
+    disk,
+    runner::{self, Context, Outcome, Stop, Test, check},
+};
+use std::{ops::Range, path::Path, process::ExitCode, time::Duration};
+
+const TESTS: &[Test] = &[
+    test(
+        "in_the_superblock_of_the_root",
+        1,
+        200,
+        in_the_superblock_of_the_root,
+    ),
+    test("in_pid_1", 1, 200, |context| {
+        at_boot(context, "/usr/lib/bedplate/init")
+    }),
+    test("in_etcd", 2, 300, |context| {
+        at_boot(context, "/usr/bin/etcd")
+    }),
+    test("in_the_verity_tree", 2, 200, in_the_verity_tree),
+    test("while_the_node_runs", 2, 400, while_the_node_runs),
+];
+
+const fn test(
+    name: &'static str,
+    tier: u8,
+    timeout_seconds: u64,
+    run: fn(&Context) -> Outcome,
+) -> Test {
+    Test {
+        name,
+        tier,
+        timeout_seconds,
+        run,
+    }
+}
+
+fn main() -> ExitCode {
+    runner::main("corruption", TESTS)
+}
+
+/// How long until a node must have noticed.
+const NOTICED: Duration = Duration::from_secs(120);
+
+/// A node that is off, with its disk.
+fn node(context: &Context) -> Result<Cluster, Stop> {
+    let mut spec = context.cluster("node-cloud")?;
+    spec.masters = 1;
+    spec.boot = BootWay::Direct;
+    Ok(Cluster::create(spec)?)
+}
+
+/// Where slot A of the root lies, or its tree.
+fn slot_a(cluster: &Cluster, verity: bool) -> Result<Range<u64>, Stop> {
+    let version = cluster
+        .spec()
+        .image
+        .stem
+        .rsplit_once('_')
+        .map_or("", |(_, version)| version);
+    let path = cluster.node(0)?.disk();
+    let found = disk::nth_partition(&path, |label| {
+        label.starts_with(version) && label.ends_with("_verity") == verity
+    });
+    found?.ok_or_else(|| Stop::Failed(format!("no partition of {version} on the disk")))
+}
+
+/// The node starts, and resets itself without ever having been ready.
+fn never_runs_on(context: &Context, cluster: &mut Cluster) -> Outcome {
+    cluster.start()?;
+    let vm = cluster.node_mut(0)?.vm();
+    vm.qmp()?.wait_event("RESET", NOTICED)?;
+    context.say("it restarted itself");
+    let serial = std::fs::read(vm.serial_path()).unwrap_or_default();
+    let serial = String::from_utf8_lossy(&serial);
+    check(serial.contains("verity"), || {
+        "the console says nothing of verity".into()
+    })?;
+    let status = cluster.status();
+    check(!status.nodes.iter().any(|node| node.ready), || {
+        "it is ready on a corrupt root".into()
+    })
+}
+
+fn in_the_superblock_of_the_root(context: &Context) -> Outcome {
+    let mut cluster = node(context)?;
+    let root = slot_a(&cluster, false)?;
+    // The superblock of erofs is at byte 1024.
+    disk::flip(
+        &cluster.node(0)?.disk(),
+        root.start + 1024..root.start + 1040,
+    )?;
+    never_runs_on(context, &mut cluster)
+}
+
+fn in_the_verity_tree(context: &Context) -> Outcome {
+    let mut cluster = node(context)?;
+    let tree = slot_a(&cluster, true)?;
+    disk::flip(
+        &cluster.node(0)?.disk(),
+        tree.start + 4096..tree.start + 8192,
+    )?;
+    never_runs_on(context, &mut cluster)
+}
+
+/// Where the first bytes of a file lie in the root, as erofs-utils say.
+fn place(context: &Context, cluster: &Cluster, file: &str) -> Result<u64, Stop> {
+    let root = slot_a(cluster, false)?;
+    let image = context.folder.join("root.erofs");
+    disk::extract(&cluster.node(0)?.disk(), root.clone(), &image)?;
+    let extents = extents(context, &image, file)?;
+    let offset = extents
+        .ok_or_else(|| Stop::Failed(format!("no extent of {file} in what dump.erofs says")))?;
+    Ok(root.start + offset)
+}
+
+/// Physical offset of the middle extent of a file: `  0: 0.. 4096 | 4096 : 123..456 | 333`.
+fn extents(context: &Context, image: &Path, file: &str) -> Result<Option<u64>, Stop> {
+    let output = context
+        .tool("dump.erofs")?
+        .args(["-e", &format!("--path={file}")])
+        .arg(image)
+        .output()
+        .map_err(|error| Stop::Failed(error.to_string()))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let rows: Vec<u64> = text
+        .lines()
+        .filter(|line| line.contains("..") && line.contains('|'))
+        .filter_map(|line| {
+            line.split('|')
+                .nth(1)?
+                .split(':')
+                .nth(1)?
+                .split("..")
+                .next()?
+                .trim()
+                .parse()
+                .ok()
+        })
+        .collect();
+    if rows.is_empty() && !output.status.success() {
+        return Err(Stop::Skipped(format!(
+            "this machine's dump.erofs does not read our root: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )));
+    }
+    Ok(rows.first().copied())
+}
+
+/// A file that every boot reads.
+fn at_boot(context: &Context, file: &str) -> Outcome {
+    let mut cluster = node(context)?;
+    let place = place(context, &cluster, file)?;
+    disk::flip(&cluster.node(0)?.disk(), place..place + 64)?;
+    never_runs_on(context, &mut cluster)
+}
+
+/// The whole root turns over under a running node: the next read that is not in memory restarts it.
+fn while_the_node_runs(context: &Context) -> Outcome {
+    let mut cluster = node(context)?;
+    let root = slot_a(&cluster, false)?;
+    cluster.start()?;
+    context.wait_ready(&mut cluster)?;
+    let path = cluster.node(0)?.disk();
+    let step = 1 << 20;
+    for start in (root.start..root.end.min(root.start + (256 << 20))).step_by(step) {
+        disk::flip(&path, start..start + step as u64)?;
+    }
+    context.say("the root turned over");
+    // A reboot reads what is in memory, then what is not.
+    let _ = cluster.node(0)?.api()?.reboot();
+    let vm = cluster.node_mut(0)?.vm();
+    vm.qmp()?.wait_event("RESET", NOTICED)?;
+    never_ready_again(&mut cluster)
+}
+
+fn never_ready_again(cluster: &mut Cluster) -> Outcome {
+    let vm = cluster.node_mut(0)?.vm();
+    vm.qmp()?.wait_event("RESET", NOTICED)?;
+    let status = cluster.status();
+    check(!status.nodes.iter().any(|node| node.ready), || {
+        "it is ready on a corrupt root".into()
+    })
+}
