@@ -345,8 +345,8 @@ impl Router {
         let sockets = &mut self.sockets;
         self.flows.retain_mut(|flow| {
             let socket = sockets.get_mut::<tcp::Socket>(flow.socket);
-            moved |= flow.to_lan(socket);
-            moved |= flow.to_host(socket);
+            moved |= flow.send_on(socket);
+            moved |= flow.receive_on(socket);
             let over = flow.over(socket);
             if over {
                 sockets.remove(flow.socket);
@@ -358,7 +358,7 @@ impl Router {
 }
 
 impl Flow {
-    fn to_lan(&mut self, socket: &mut tcp::Socket) -> bool {
+    fn send_on(&mut self, socket: &mut tcp::Socket) -> bool {
         let mut moved = false;
         while socket.can_send() && !self.host_ended {
             let mut read = None;
@@ -387,7 +387,7 @@ impl Flow {
         moved
     }
 
-    fn to_host(&mut self, socket: &mut tcp::Socket) -> bool {
+    fn receive_on(&mut self, socket: &mut tcp::Socket) -> bool {
         let mut moved = false;
         while socket.can_recv() {
             let mut written = None;
