@@ -65,24 +65,19 @@ fn copy_data(source: &File, target: &File) -> io::Result<()> {
     }
 }
 
-/// Where a partition with this label lies, in bytes.
+/// Where the partition with this label lies, in bytes.
 pub fn partition(image: &Path, label: &str) -> Result<Range<u64>> {
-    nth_partition(image, |name| name == label).and_then(|found| {
-        found.ok_or_else(|| Error::Failed(format!("{}: no partition '{label}'", image.display())))
-    })
-}
-
-/// Where the first partition whose label passes `wanted` lies.
-pub fn nth_partition(image: &Path, wanted: impl Fn(&str) -> bool) -> Result<Option<Range<u64>>> {
     let mut file = File::open(image).map_err(Error::io("open", image))?;
     let table = gptman::GPT::find_from(&mut file)
         .map_err(|error| Error::Failed(format!("{}: no GPT: {error}", image.display())))?;
     let found = table
         .iter()
-        .find(|(_, entry)| entry.is_used() && wanted(entry.partition_name.as_str()));
-    Ok(found.map(|(_, entry)| {
-        entry.starting_lba * table.sector_size..(entry.ending_lba + 1) * table.sector_size
-    }))
+        .find(|(_, entry)| entry.is_used() && entry.partition_name.as_str() == label);
+    found
+        .map(|(_, entry)| {
+            entry.starting_lba * table.sector_size..(entry.ending_lba + 1) * table.sector_size
+        })
+        .ok_or_else(|| Error::Failed(format!("{}: no partition '{label}'", image.display())))
 }
 
 /// Copies a part of an image to a file of its own, without its holes.

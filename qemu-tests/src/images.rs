@@ -74,6 +74,13 @@ impl Image {
         })
     }
 
+    /// Label of the partition that holds its root; that of the tree adds `_verity`.
+    pub fn version(&self) -> &str {
+        self.stem
+            .rsplit_once('_')
+            .map_or("", |(_, version)| version)
+    }
+
     /// Direct kernel boot with what the UKI carries; the parts are written to `folder`.
     pub fn direct(&self, folder: &Path) -> Result<Boot> {
         direct(&self.required("efi")?, folder)

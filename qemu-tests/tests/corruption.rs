@@ -4,6 +4,7 @@ use qemu_tests::{
     Cluster,
     cluster::BootWay,
     disk,
+    fault::Fault,
     runner::{self, Context, Outcome, Stop, Test, check},
 };
 use std::{ops::Range, path::Path, process::ExitCode, time::Duration};
@@ -54,19 +55,22 @@ fn node(context: &Context) -> Result<Cluster, Stop> {
     Ok(Cluster::create(spec)?)
 }
 
-/// Where slot A of the root lies, or its tree.
-fn slot_a(cluster: &Cluster, verity: bool) -> Result<Range<u64>, Stop> {
-    let version = cluster
-        .spec()
-        .image
-        .stem
-        .rsplit_once('_')
-        .map_or("", |(_, version)| version);
-    let path = cluster.node(0)?.disk();
-    let found = disk::nth_partition(&path, |label| {
-        label.starts_with(version) && label.ends_with("_verity") == verity
-    });
-    found?.ok_or_else(|| Stop::Failed(format!("no partition of {version} on the disk")))
+/// Where the root lies on its disk.
+fn root(cluster: &Cluster) -> Result<Range<u64>, Stop> {
+    Ok(disk::partition(
+        &cluster.node(0)?.disk(),
+        cluster.spec().image.version(),
+    )?)
+}
+
+/// Bytes of a partition turn over.
+fn corrupt(cluster: &mut Cluster, partition: String, range: Range<u64>) -> Outcome {
+    let node = cluster.node(0)?.name().to_owned();
+    Ok(cluster.inject(&Fault::Corrupt {
+        node,
+        partition,
+        range,
+    })?)
 }
 
 /// The node starts, and resets itself without ever having been ready.
@@ -109,13 +113,13 @@ fn in_the_verity_tree(context: &Context) -> Outcome {
 
 /// Where the first bytes of a file lie in the root, as erofs-utils say.
 fn place(context: &Context, cluster: &Cluster, file: &str) -> Result<u64, Stop> {
-    let root = slot_a(cluster, false)?;
+    let root = root(cluster)?;
     let image = context.folder.join("root.erofs");
-    disk::extract(&cluster.node(0)?.disk(), root.clone(), &image)?;
+    disk::extract(&cluster.node(0)?.disk(), root, &image)?;
     let extents = extents(context, &image, file)?;
     let offset = extents
         .ok_or_else(|| Stop::Failed(format!("no extent of {file} in what dump.erofs says")))?;
-    Ok(root.start + offset)
+    Ok(offset)
 }
 
 /// Physical offset of the middle extent of a file: `  0: 0.. 4096 | 4096 : 123..456 | 333`.
@@ -155,14 +159,15 @@ fn extents(context: &Context, image: &Path, file: &str) -> Result<Option<u64>, S
 fn at_boot(context: &Context, file: &str) -> Outcome {
     let mut cluster = node(context)?;
     let place = place(context, &cluster, file)?;
-    disk::flip(&cluster.node(0)?.disk(), place..place + 64)?;
+    let version = cluster.spec().image.version().to_owned();
+    corrupt(&mut cluster, version, place..place + 64)?;
     never_runs_on(context, &mut cluster)
 }
 
 /// The whole root turns over under a running node: the next read that is not in memory restarts it.
 fn while_the_node_runs(context: &Context) -> Outcome {
     let mut cluster = node(context)?;
-    let root = slot_a(&cluster, false)?;
+    let root = root(&cluster)?;
     cluster.start()?;
     context.wait_ready(&mut cluster)?;
     let path = cluster.node(0)?.disk();

@@ -6,7 +6,6 @@ use qemu_tests::{
     runner::{self, Context, Outcome, Stop, Test, check},
 };
 use std::{
-    ops::Range,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
@@ -56,25 +55,11 @@ fn image(context: &Context) -> Result<Image, Stop> {
     context.image("node-cloud")
 }
 
-/// Slot A of the root, or its tree.
-fn slot_a(image: &Image, verity: bool) -> Result<Range<u64>, Stop> {
-    let version = image
-        .stem
-        .rsplit_once('_')
-        .map_or("", |(_, version)| version);
-    let wanted = |label: &str| label.starts_with(version) && label.ends_with("_verity") == verity;
-    let found = disk::nth_partition(&image.required("raw")?, wanted)?;
-    found.ok_or_else(|| Stop::Failed(format!("no partition of {version}")))
-}
-
-fn extracted(
-    context: &Context,
-    image: &Image,
-    range: Range<u64>,
-    name: &str,
-) -> Result<PathBuf, Stop> {
-    let path = context.folder.join(name);
-    disk::extract(&image.required("raw")?, range, &path)?;
+/// A partition of the raw disk, as a file of its own.
+fn extracted(context: &Context, image: &Image, label: &str) -> Result<PathBuf, Stop> {
+    let raw = image.required("raw")?;
+    let path = context.folder.join(label);
+    disk::extract(&raw, disk::partition(&raw, label)?, &path)?;
     Ok(path)
 }
 
@@ -100,7 +85,7 @@ fn sgdisk_verifies_the_table(context: &Context) -> Outcome {
 
 fn fsck_erofs_reads_the_root(context: &Context) -> Outcome {
     let image = image(context)?;
-    let root = extracted(context, &image, slot_a(&image, false)?, "root.erofs")?;
+    let root = extracted(context, &image, image.version())?;
     let mut tool = context.tool("fsck.erofs")?;
     let output = tool
         .arg(&root)
@@ -119,8 +104,8 @@ fn fsck_erofs_reads_the_root(context: &Context) -> Outcome {
 fn veritysetup_verifies_the_tree(context: &Context) -> Outcome {
     let image = image(context)?;
     let mut tool = context.tool("veritysetup")?;
-    let root = extracted(context, &image, slot_a(&image, false)?, "root")?;
-    let tree = extracted(context, &image, slot_a(&image, true)?, "tree")?;
+    let root = extracted(context, &image, image.version())?;
+    let tree = extracted(context, &image, &format!("{}_verity", image.version()))?;
     let hash = root_hash(&image)?;
     run(tool.arg("verify").arg(&root).arg(&tree).arg(&hash))?;
     // It would also say so if it were wrong.
@@ -138,11 +123,7 @@ fn veritysetup_verifies_the_tree(context: &Context) -> Outcome {
 
 fn fsck_vfat_reads_the_esp(context: &Context) -> Outcome {
     let image = image(context)?;
-    let esp = disk::nth_partition(&image.required("raw")?, |label| {
-        label.eq_ignore_ascii_case("esp")
-    })?;
-    let esp = esp.ok_or_else(|| Stop::Failed("no ESP".into()))?;
-    let esp = extracted(context, &image, esp, "esp")?;
+    let esp = extracted(context, &image, "ESP")?;
     run(context.tool("fsck.vfat")?.arg("-n").arg(&esp)).map(drop)
 }
 
