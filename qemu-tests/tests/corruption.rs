@@ -92,22 +92,16 @@ fn never_runs_on(context: &Context, cluster: &mut Cluster) -> Outcome {
 
 fn in_the_superblock_of_the_root(context: &Context) -> Outcome {
     let mut cluster = node(context)?;
-    let root = slot_a(&cluster, false)?;
+    let version = cluster.spec().image.version().to_owned();
     // The superblock of erofs is at byte 1024.
-    disk::flip(
-        &cluster.node(0)?.disk(),
-        root.start + 1024..root.start + 1040,
-    )?;
+    corrupt(&mut cluster, version, 1024..1040)?;
     never_runs_on(context, &mut cluster)
 }
 
 fn in_the_verity_tree(context: &Context) -> Outcome {
     let mut cluster = node(context)?;
-    let tree = slot_a(&cluster, true)?;
-    disk::flip(
-        &cluster.node(0)?.disk(),
-        tree.start + 4096..tree.start + 8192,
-    )?;
+    let tree = format!("{}_verity", cluster.spec().image.version());
+    corrupt(&mut cluster, tree, 4096..8192)?;
     never_runs_on(context, &mut cluster)
 }
 
@@ -116,14 +110,12 @@ fn place(context: &Context, cluster: &Cluster, file: &str) -> Result<u64, Stop> 
     let root = root(cluster)?;
     let image = context.folder.join("root.erofs");
     disk::extract(&cluster.node(0)?.disk(), root, &image)?;
-    let extents = extents(context, &image, file)?;
-    let offset = extents
-        .ok_or_else(|| Stop::Failed(format!("no extent of {file} in what dump.erofs says")))?;
-    Ok(offset)
+    first_extent(context, &image, file)?
+        .ok_or_else(|| Stop::Failed(format!("no extent of {file} in what dump.erofs says")))
 }
 
-/// Physical offset of the middle extent of a file: `  0: 0.. 4096 | 4096 : 123..456 | 333`.
-fn extents(context: &Context, image: &Path, file: &str) -> Result<Option<u64>, Stop> {
+/// Physical offset of the first extent of a file: `  0: 0.. 4096 | 4096 : 123..456 | 333`.
+fn first_extent(context: &Context, image: &Path, file: &str) -> Result<Option<u64>, Stop> {
     let output = context
         .tool("dump.erofs")?
         .args(["-e", &format!("--path={file}")])
@@ -172,7 +164,7 @@ fn while_the_node_runs(context: &Context) -> Outcome {
     context.wait_ready(&mut cluster)?;
     let path = cluster.node(0)?.disk();
     let step = 1 << 20;
-    for start in (root.start..root.end.min(root.start + (256 << 20))).step_by(step) {
+    for start in (root.start..root.end.min(root.start + (128 << 20))).step_by(step) {
         disk::flip(&path, start..start + step as u64)?;
     }
     context.say("the root turned over");
