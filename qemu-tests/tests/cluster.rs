@@ -12,6 +12,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use time::{OffsetDateTime, macros::format_description};
 
 const TESTS: &[Test] = &[
     test(
@@ -58,6 +59,18 @@ const TESTS: &[Test] = &[
         a_bad_lan_is_slow_but_works,
     ),
     test("an_agent_joins", 2, 700, an_agent_joins),
+    test(
+        "clocks_half_an_hour_apart_do_not_matter",
+        2,
+        700,
+        clocks_half_an_hour_apart,
+    ),
+    test(
+        "a_disk_too_small_for_etcd_is_told",
+        2,
+        500,
+        a_disk_too_small_for_etcd_is_told,
+    ),
 ];
 
 const fn test(
@@ -333,5 +346,47 @@ fn an_agent_joins(context: &Context) -> Outcome {
     })?;
     check(status.etcd.members.len() == 1, || {
         "an agent is no etcd member".into()
+    })
+}
+
+fn clocks_half_an_hour_apart(context: &Context) -> Outcome {
+    let mut spec = context.cluster("node-cloud")?;
+    spec.boot = BootWay::Direct;
+    let ahead = OffsetDateTime::now_utc() + time::Duration::minutes(30);
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+    let ahead = ahead
+        .format(format)
+        .map_err(|error| Stop::Failed(error.to_string()))?;
+    let mut cluster = Cluster::create(spec)?;
+    cluster.inject(&Fault::Clock {
+        node: "t-2".into(),
+        base: ahead,
+    })?;
+    cluster.start()?;
+    context.wait_ready(&mut cluster)?;
+    let etcd = Etcd::of(&cluster)?;
+    etcd.put("agreed", "by all")?;
+    everywhere(&cluster, &etcd, "agreed", "by all")
+}
+
+/// The state partition gets what the image leaves of the disk: next to nothing.
+fn a_disk_too_small_for_etcd_is_told(context: &Context) -> Outcome {
+    let mut spec = context.cluster("node-cloud")?;
+    spec.masters = 1;
+    spec.boot = BootWay::Direct;
+    let raw = spec.image.required("raw")?;
+    let image = std::fs::metadata(&raw).map_err(|error| Stop::Failed(error.to_string()))?;
+    spec.disk_bytes = image.len() + (48 << 20);
+    let mut cluster = Cluster::create(spec)?;
+    cluster.start()?;
+    let status = cluster.wait_for("the node to say what is wrong", RETURN, |status| {
+        let node = status.nodes.first();
+        node.is_some_and(|node| node.reachable && !node.ready && !node.notes.is_empty())
+    })?;
+    context.say(&status.in_a_line());
+    thread::sleep(Duration::from_secs(20));
+    let status = cluster.status();
+    check(status.nodes.iter().all(|node| node.reachable), || {
+        "a full disk took the node's API with it".into()
     })
 }
