@@ -8,7 +8,7 @@ use qemu_tests::runner::Record;
 use serde::Serialize;
 
 use crate::exit::{Context, Error};
-use crate::images;
+use crate::images::{self, Purpose};
 use crate::machine::{self, Area, Consent};
 use crate::output::{self, Output};
 use crate::programs;
@@ -183,9 +183,7 @@ impl<'a> Run<'a> {
         for recipe in recipes {
             let started = Instant::now();
             let path = self.workspace.recipe(&recipe)?;
-            // The tests boot a UKI's kernel directly, and read every format with other people's tools.
-            let formats = &image::Format::ALL;
-            let built = images::build(&self.workspace, &path, formats, &programs, &progress);
+            let built = images::build(&self.workspace, &path, Purpose::Test, &programs, &progress);
             let seconds = started.elapsed().as_secs_f64();
             let (outcome, reason) = match built {
                 Ok(_) => ("passed", String::new()),
@@ -212,7 +210,7 @@ impl<'a> Run<'a> {
             results: &self.results,
             commit: &self.commit,
             tier: self.tier,
-            images: &self.workspace.target().join("images"),
+            images: &Purpose::Test.folder(&self.workspace),
             scratch: &scratch,
         };
         let mut broken = Vec::new();

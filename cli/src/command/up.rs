@@ -3,14 +3,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use image::Format;
 use qemu_tests::ClusterStatus;
 
 use super::daemon::Size;
 use crate::cluster_folder::ClusterFolder;
 use crate::daemon::{Connection, Description, Reply, Request};
 use crate::exit::{Context, Error};
-use crate::images;
+use crate::images::{self, Purpose};
 use crate::machine::{self, Area, Consent};
 use crate::node::Which;
 use crate::output::Output;
@@ -78,21 +77,12 @@ fn start(args: &Args, folder: &ClusterFolder, output: &Output) -> Result<Connect
     machine::ensure(&[Area::Run], &workspace, consent)?;
     let progress = Progress::new();
     let programs = programs::compile(&workspace, &progress, consent)?;
-    let build = images::build(
-        &workspace,
-        &recipe,
-        &[Format::Raw, Format::Uki],
-        &programs,
-        &progress,
-    )?;
+    let image = images::build(&workspace, &recipe, Purpose::Up, &programs, &progress)?;
     folder.make()?;
-    remember_image(folder, &build, output)?;
+    remember_image(folder, &image.build, output)?;
     let mut arguments = args.size.arguments();
     arguments.push(format!("--recipe={}", name(&recipe)));
-    arguments.push(format!(
-        "--image={}",
-        images::folder(&workspace, &recipe).display()
-    ));
+    arguments.push(format!("--image={}", image.folder.display()));
     let mut connection = Connection::spawn(folder, &arguments)?;
     // The daemon answers once keys, configs and disks are made.
     connection.ask(&Request::Describe, CREATE)?;

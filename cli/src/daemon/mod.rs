@@ -12,7 +12,7 @@ mod server;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
@@ -263,10 +263,7 @@ fn next(events: &Receiver<Event>, watched: bool) -> Option<Event> {
         // The server holds a sender, so the channel stays open.
         return events.recv().ok();
     }
-    match events.recv_timeout(LOOK) {
-        Ok(event) => Some(event),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-    }
+    events.recv_timeout(LOOK).ok()
 }
 
 /// Listens on the socket and writes the pid file.
