@@ -1,0 +1,418 @@
+//! `cluster master`: what a master does for the cluster before there is anything to schedule.
+//!
+//! It signs etcd's certificates with its own intermediates, decides what becomes of this node's etcd member
+//! ([`decide`]), writes etcd's environment, and then says READY, which is what etcd.service waits for. It goes on:
+//! nodes join at its endpoint ([`endpoint`]), a learner is promoted, a member that the cluster has given up is
+//! replaced, certificates are renewed, and the node API is told how the members are ([`view`]).
+//!
+//! It may die at any moment: etcd runs on without it, and what it has decided is kept.
+
+mod credentials;
+mod decide;
+mod endpoint;
+mod environment;
+mod etcd;
+mod links;
+mod record;
+mod view;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use client::serve::{Limits, serve};
+use client::tls::{self, Clients, ServerKey};
+use client::trust::Purpose;
+use hyper_util::service::TowerToHyperService;
+use spec_config::{Config, Pem};
+use spec_layout::{path, port};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{logging, notify};
+use credentials::Files;
+use decide::{Decision, Record, Seat, Sight};
+use endpoint::Endpoint;
+use environment::Environment;
+use links::Links;
+use view::View;
+
+/// Mode of etcd's environment: it names files and holds no secret.
+const ENVIRONMENT_MODE: u32 = 0o644;
+/// How often to look while something is to be done, and when all is well.
+const BUSY: Duration = Duration::from_secs(1);
+const CALM: Duration = Duration::from_secs(3);
+
+/// Why the program ends. PID 1 starts it again.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{file}: {reason}")]
+    Config { file: &'static str, reason: String },
+    #[error(transparent)]
+    Credentials(#[from] credentials::Error),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    #[error(transparent)]
+    Http(#[from] client::http::Error),
+}
+
+/// Where everything is; tests have their own.
+#[derive(Debug, Clone)]
+struct Places {
+    record: PathBuf,
+    keys: PathBuf,
+    environment: PathBuf,
+    socket: PathBuf,
+    data: PathBuf,
+    endpoint: SocketAddr,
+}
+
+impl Places {
+    fn of_this_machine() -> Self {
+        let state = PathBuf::from(path::CLUSTER_STATE);
+        Self {
+            record: state.join("member.json"),
+            keys: state.join("etcd"),
+            environment: path::ETCD_ENV.into(),
+            socket: path::CLUSTER_SOCKET.into(),
+            data: path::ETCD_DATA.into(),
+            endpoint: SocketAddr::from(([0u16; 8], port::CLUSTER)),
+        }
+    }
+}
+
+/// Runs until SIGTERM.
+pub(crate) fn main(_args: &[String]) -> ExitCode {
+    logging::start("bedplate-etcd");
+    tls::install_provider();
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            log::error!("cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        let mut terminated = signal(SignalKind::terminate())?;
+        tokio::spawn(notify::feed_watchdog());
+        tokio::select! {
+            result = work() => result,
+            _ = terminated.recv() => {
+                notify::stopping();
+                Ok(())
+            }
+        }
+    });
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn work() -> Result<(), Error> {
+    let refuse = |reason: String| Error::Config {
+        file: path::MACHINE_CONFIG,
+        reason,
+    };
+    let bytes = std::fs::read(path::MACHINE_CONFIG).map_err(|error| refuse(error.to_string()))?;
+    let config = Config::parse_bytes(&bytes).map_err(|error| refuse(error.to_string()))?;
+    Master::start(config, Places::of_this_machine())
+        .await?
+        .run()
+        .await
+}
+
+/// A master at work.
+struct Master {
+    config: Config,
+    places: Places,
+    files: Files,
+    own: Seat,
+    seats: Vec<Seat>,
+    endpoint: Arc<Endpoint>,
+    server_key: Arc<ServerKey>,
+    links: Links,
+    renew_at: SystemTime,
+    record: Option<Record>,
+    view: Arc<View>,
+    /// READY is said, and etcd's environment is that of the record.
+    ready: bool,
+}
+
+impl Master {
+    /// Makes certificates and begins to answer others.
+    async fn start(config: Config, places: Places) -> Result<Self, Error> {
+        let seat = |master: &spec_config::Master| Seat {
+            name: master.name.to_string(),
+            peer_url: environment::peer_url(master.address),
+        };
+        let seats: Vec<Seat> = config.cluster.masters.iter().map(seat).collect();
+        let own = config
+            .own_master()
+            .map(seat)
+            .ok_or_else(|| credentials::Error::NotListed(config.node.hostname.to_string()))?;
+        let record = record::read(&places.record)?;
+        let files = Files::new(places.keys.clone());
+        let credentials = credentials::renew(&config, &files)?;
+        let server_key = ServerKey::new(&credentials.master.certificate, &credentials.master.key)?;
+        let endpoint = Endpoint::new(config.clone(), seats.clone());
+        endpoint.set_stage(Record::stage(record.as_ref()));
+        let view = View::serve(&places.socket)?;
+        let master = Self {
+            links: Links::new(&config, &credentials)?,
+            renew_at: credentials::renewal_time(&credentials),
+            files,
+            own,
+            seats,
+            endpoint,
+            server_key,
+            record,
+            view,
+            ready: false,
+            config,
+            places,
+        };
+        master.listen().await?;
+        Ok(master)
+    }
+
+    /// Serves the endpoint in a task of its own.
+    async fn listen(&self) -> Result<(), Error> {
+        let listener = match TcpListener::bind(self.places.endpoint).await {
+            Ok(listener) => listener,
+            // A kernel without IPv6.
+            Err(_) if self.places.endpoint.is_ipv6() => {
+                TcpListener::bind(SocketAddr::from(([0u8; 4], self.places.endpoint.port()))).await?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let clients = Clients {
+            roots: self
+                .config
+                .trust
+                .cluster
+                .iter()
+                .map(Pem::to_string)
+                .collect(),
+            cluster_id: self.config.cluster.id.to_string(),
+            purposes: &[Purpose::Master],
+            anonymous: true,
+        };
+        let tls = tls::server_config(self.server_key.clone(), &clients)?;
+        let endpoint = self.endpoint.clone();
+        tokio::spawn(serve(listener, tls, Limits::default(), move |peer| {
+            TowerToHyperService::new(endpoint.router(peer))
+        }));
+        Ok(())
+    }
+
+    /// Looks, decides, acts, for ever.
+    async fn run(mut self) -> Result<(), Error> {
+        loop {
+            self.renew_if_due()?;
+            let calm = self.step().await?;
+            tokio::time::sleep(if calm { CALM } else { BUSY }).await;
+        }
+    }
+
+    fn renew_if_due(&mut self) -> Result<(), Error> {
+        if SystemTime::now() < self.renew_at {
+            return Ok(());
+        }
+        let credentials = credentials::renew(&self.config, &self.files)?;
+        self.server_key
+            .replace(&credentials.master.certificate, &credentials.master.key)?;
+        self.links = Links::new(&self.config, &credentials)?;
+        self.renew_at = credentials::renewal_time(&credentials);
+        log::info!("etcd's certificates are renewed");
+        Ok(())
+    }
+
+    /// One round; whether nothing is left to do.
+    async fn step(&mut self) -> Result<bool, Error> {
+        let sight = self.look().await;
+        match decide::decide(&sight) {
+            Decision::Start { record, fresh } => {
+                self.start_etcd(record, fresh)?;
+                self.attend(&sight).await
+            }
+            Decision::Remove { id } => {
+                log::warn!(
+                    "the disk of this node's etcd member {id:x} is lost: taking the member out"
+                );
+                self.view.say("taking the lost member out", Vec::new());
+                if let Err(error) = self.links.remove(id).await {
+                    self.wait(vec![format!(
+                        "etcd does not take the lost member out: {error}"
+                    )]);
+                }
+                Ok(false)
+            }
+            Decision::AddLearner => {
+                self.add_learner(&sight).await?;
+                Ok(false)
+            }
+            Decision::Wait { reasons } => {
+                self.wait(reasons);
+                Ok(false)
+            }
+        }
+    }
+
+    async fn look(&self) -> Sight {
+        let data = self
+            .record
+            .as_ref()
+            .is_some_and(|record| record.has_data(&self.places.data));
+        let settled = self
+            .record
+            .as_ref()
+            .is_some_and(|record| data || !record.confirmed);
+        let members = self.links.members().await;
+        // The other masters are asked only where a new cluster might begin.
+        let peers = if settled || members.is_some() {
+            Vec::new()
+        } else {
+            self.links.peers(&self.seats).await
+        };
+        let (own, seats, record) = (self.own.clone(), self.seats.clone(), self.record.clone());
+        Sight {
+            own,
+            seats,
+            record,
+            data,
+            peers,
+            members,
+        }
+    }
+
+    fn wait(&self, reasons: Vec<String>) {
+        let status = format!("waiting: {}", reasons.join("; "));
+        if self.view.say("waiting before etcd starts", reasons) {
+            log::info!("{status}");
+            notify::status(&status);
+        }
+    }
+
+    async fn add_learner(&mut self, sight: &Sight) -> Result<(), Error> {
+        self.view.say("entering the cluster", Vec::new());
+        match self.links.add_learner(&self.own.peer_url).await {
+            Ok((id, members)) => {
+                log::info!("this node enters the etcd cluster as learner {id:x}");
+                self.keep(decide::added(sight, id, &members))
+            }
+            Err(error) => {
+                self.wait(vec![format!("etcd does not add this node: {error}")]);
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes a record; what is told to other masters follows from it.
+    fn keep(&mut self, record: Record) -> Result<(), Error> {
+        record::write(&self.places.record, &record)?;
+        self.endpoint.set_stage(Record::stage(Some(&record)));
+        self.record = Some(record);
+        Ok(())
+    }
+
+    /// Lets etcd start with the record, or start again with another one.
+    fn start_etcd(&mut self, record: Record, fresh: bool) -> Result<(), Error> {
+        if fresh {
+            self.keep(record.clone())?;
+        }
+        if self.ready && !fresh {
+            return Ok(());
+        }
+        let environment = Environment {
+            name: &self.own.name,
+            address: self
+                .config
+                .own_master()
+                .map_or(self.places.endpoint.ip(), |master| master.address),
+            cluster_id: self.config.cluster.id.as_str(),
+            data: &self.places.data,
+            files: &self.files,
+            record: &record,
+        };
+        client::key_file::write(
+            &self.places.environment,
+            environment.text().as_bytes(),
+            ENVIRONMENT_MODE,
+        )?;
+        let status = format!(
+            "etcd starts in {} with an {} cluster",
+            record.data_folder(),
+            record.mode
+        );
+        log::info!("{status}");
+        notify::ready(&status);
+        self.view.decided(&status);
+        self.ready = true;
+        Ok(())
+    }
+
+    /// Looks after the member while etcd runs; whether all is well.
+    async fn attend(&mut self, sight: &Sight) -> Result<bool, Error> {
+        let statuses = self.links.statuses().await;
+        let members = sight.members.as_deref();
+        self.view.members(&self.seats, members, &statuses);
+        let own = statuses
+            .iter()
+            .find(|(name, _)| *name == self.own.name)
+            .and_then(|(_, status)| status.as_ref());
+        let (Some(own), Some(members)) = (own, members) else {
+            return Ok(false);
+        };
+        let Some(member) = members.iter().find(|member| member.id == own.member_id) else {
+            return Ok(false);
+        };
+        self.confirm(member)?;
+        if member.learner {
+            match self.links.promote(member.id).await {
+                Ok(()) => log::info!(
+                    "this node's etcd member {:x} has caught up and votes now",
+                    member.id
+                ),
+                Err(error) => log::debug!("not promoted yet: {error}"),
+            }
+            return Ok(false);
+        }
+        Ok(
+            statuses.iter().all(|(_, status)| status.is_some())
+                && members.len() == self.seats.len(),
+        )
+    }
+
+    /// From now on the data holds votes and is never begun anew.
+    fn confirm(&mut self, member: &decide::Member) -> Result<(), Error> {
+        let Some(record) = &self.record else {
+            return Ok(());
+        };
+        let runs = !member.client_urls.is_empty();
+        if !runs || (record.confirmed && record.member_id == Some(member.id)) {
+            return Ok(());
+        }
+        log::info!("this node's etcd member is {:x}", member.id);
+        self.keep(Record {
+            confirmed: true,
+            member_id: Some(member.id),
+            ..record.clone()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
