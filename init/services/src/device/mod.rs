@@ -1,11 +1,77 @@
-//! Owned by its helper; replaced now.
+//! Devices of a node: modules for what is there, permissions of device nodes, stable names.
+//!
+//! The kernel makes the nodes (devtmpfs); this service adds what the kernel does not decide. At start it walks /sys
+//! (cold plug), afterwards it follows the kernel's uevents; both give the same [`uevent::Device`] to the same
+//! handler. No rule files: tables in [`permission`], [`superblock`] and [`interface_name`].
+//!
+//! READY is told when the cold plug and what it brought up has been handled.
+//!
+//! Called as `modprobe` it loads what the kernel asks for (Documentation/admin-guide/sysctl/kernel.rst, modprobe).
+
+mod cold_plug;
+mod disk_link;
+mod event_loop;
+mod handler;
+mod identity;
+mod interface_name;
+mod link;
+mod modprobe_d;
+mod module;
+mod monitor;
+mod partition;
+mod permission;
+mod power;
+mod superblock;
+mod sysfs;
+mod uevent;
 
 use std::process::ExitCode;
 
+/// Runs the device service until SIGTERM.
 pub(crate) fn main(_args: &[String]) -> ExitCode {
-    ExitCode::FAILURE
+    crate::logging::start("device", crate::logging::Target::Journal);
+    match event_loop::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
-pub(crate) fn modprobe(_args: &[String]) -> ExitCode {
-    ExitCode::FAILURE
+/// `modprobe [-q] [--] NAME [PARAMETER=VALUE...]`: loads a module by name or alias.
+pub(crate) fn modprobe(args: &[String]) -> ExitCode {
+    crate::logging::start("modprobe", crate::logging::Target::Journal);
+    let options: Vec<&str> = args
+        .iter()
+        .map(String::as_str)
+        .take_while(|arg| arg.starts_with('-') && *arg != "--")
+        .collect();
+    let quiet = options
+        .iter()
+        .any(|option| matches!(*option, "-q" | "--quiet"));
+    if let Some(unknown) = options
+        .iter()
+        .find(|option| !matches!(**option, "-q" | "--quiet" | "-s" | "-a" | "-b"))
+    {
+        log::error!(
+            "modprobe: {unknown} is not known; only loading is: modprobe [-q] [--] NAME [PARAMETER=VALUE...]"
+        );
+        return ExitCode::from(2);
+    }
+    let mut rest = args.iter().skip(options.len()).filter(|arg| *arg != "--");
+    let Some(name) = rest.next() else {
+        log::error!("modprobe: no module is named");
+        return ExitCode::from(2);
+    };
+    let parameters: Vec<String> = rest.cloned().collect();
+    match module::Loader::open().and_then(|mut loader| loader.load_by_request(name, &parameters)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !quiet {
+                log::error!("modprobe: {error}");
+            }
+            ExitCode::FAILURE
+        }
+    }
 }
