@@ -31,6 +31,7 @@ use spec_config::{Config, Pem};
 use spec_layout::{path, port};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 
 use crate::{logging, notify};
 use credentials::Files;
@@ -147,6 +148,8 @@ struct Master {
     renew_at: SystemTime,
     record: Option<Record>,
     view: Arc<View>,
+    /// The endpoint and the view; they end with the master.
+    servers: JoinSet<()>,
     /// READY is said, and etcd's environment is that of the record.
     ready: bool,
 }
@@ -169,8 +172,10 @@ impl Master {
         let server_key = ServerKey::new(&credentials.master.certificate, &credentials.master.key)?;
         let endpoint = Endpoint::new(config.clone(), seats.clone());
         endpoint.set_stage(Record::stage(record.as_ref()));
-        let view = View::serve(&places.socket)?;
-        let master = Self {
+        let mut servers = JoinSet::new();
+        let view = View::serve(&places.socket, &mut servers)?;
+        let mut master = Self {
+            servers,
             links: Links::new(&config, &credentials)?,
             renew_at: credentials::renewal_time(&credentials),
             files,
@@ -189,7 +194,7 @@ impl Master {
     }
 
     /// Serves the endpoint in a task of its own.
-    async fn listen(&self) -> Result<(), Error> {
+    async fn listen(&mut self) -> Result<(), Error> {
         let listener = match TcpListener::bind(self.places.endpoint).await {
             Ok(listener) => listener,
             // A kernel without IPv6.
@@ -212,9 +217,10 @@ impl Master {
         };
         let tls = tls::server_config(self.server_key.clone(), &clients)?;
         let endpoint = self.endpoint.clone();
-        tokio::spawn(serve(listener, tls, Limits::default(), move |peer| {
-            TowerToHyperService::new(endpoint.router(peer))
-        }));
+        self.servers
+            .spawn(serve(listener, tls, Limits::default(), move |peer| {
+                TowerToHyperService::new(endpoint.router(peer))
+            }));
         Ok(())
     }
 

@@ -108,6 +108,8 @@ impl Machine {
     async fn switch_on(&mut self) {
         std::fs::create_dir_all(self.places().data).unwrap();
         let _ = std::fs::remove_file(self.places().environment);
+        // The tasks of an earlier life end at their next turn.
+        tokio::time::sleep(Duration::from_millis(100)).await;
         let master = Master::start(self.config.clone(), self.places())
             .await
             .unwrap();

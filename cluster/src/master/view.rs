@@ -9,6 +9,7 @@ use std::time::Duration;
 use spec_api::{ClusterView, EtcdMember};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixListener;
+use tokio::task::JoinSet;
 
 use super::decide::{Member, Seat};
 use super::etcd::Status;
@@ -24,7 +25,7 @@ pub(super) struct View(Mutex<ClusterView>);
 
 impl View {
     /// Begins to tell it at `socket`.
-    pub(super) fn serve(socket: &Path) -> io::Result<Arc<Self>> {
+    pub(super) fn serve(socket: &Path, servers: &mut JoinSet<()>) -> io::Result<Arc<Self>> {
         match std::fs::remove_file(socket) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -34,7 +35,7 @@ impl View {
         let view = Arc::new(Self::default());
         view.say("starting", vec!["the master has just started".to_owned()]);
         let told = view.clone();
-        tokio::spawn(async move {
+        servers.spawn(async move {
             loop {
                 let Ok((mut stream, _)) = listener.accept().await else {
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -228,7 +229,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("cluster.sock");
         std::fs::write(&socket, b"left over").unwrap();
-        let view = View::serve(&socket).unwrap();
+        let mut servers = JoinSet::new();
+        let view = View::serve(&socket, &mut servers).unwrap();
         assert!(view.say("waiting", vec!["dev-2".to_owned()]));
         assert!(!view.say("waiting", vec!["dev-2".to_owned()]));
         let mut text = String::new();
