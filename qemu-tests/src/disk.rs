@@ -10,7 +10,7 @@ use rustix::{
 };
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read},
+    io,
     ops::Range,
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
@@ -128,20 +128,6 @@ pub fn wipe(image: &Path) -> Result<()> {
         length,
     )
     .map_err(|error| Error::io("wipe", image)(error.into()))
-}
-
-/// SHA-256 of a file, in hex.
-pub fn sha256(path: &Path) -> Result<String> {
-    use sha2::{Digest, Sha256};
-    let mut file = File::open(path).map_err(Error::io("open", path))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        match file.read(&mut buffer).map_err(Error::io("read", path))? {
-            0 => return Ok(hex::encode(hash.finalize())),
-            count => hash.update(&buffer[..count]),
-        }
-    }
 }
 
 #[cfg(test)]
