@@ -112,7 +112,7 @@ const NEEDS: [Need; 12] = [
     ),
     program("sgdisk", &["gdisk"], Area::Test, "checks partition tables"),
     program("fsck.vfat", &["dosfstools"], Area::Test, "checks the ESP"),
-    program("mcopy", &["mtools"], Area::Test, "reads the ESP"),
+    program("fsck.erofs", &["erofs-utils"], Area::Test, "reads roots"),
     program(
         "veritysetup",
         &["cryptsetup-bin"],
