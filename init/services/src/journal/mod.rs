@@ -135,7 +135,7 @@ fn open_store(folder: &str, most_bytes: u64) -> io::Result<(Store, u64)> {
 fn is_memory(fs: &StatFs) -> bool {
     const TMPFS: i64 = 0x0102_1994;
     const RAMFS: i64 = 0x8584_58f6;
-    matches!(fs.f_type as i64, TMPFS | RAMFS)
+    matches!(fs.f_type, TMPFS | RAMFS)
 }
 
 /// An error with the file it is about.
