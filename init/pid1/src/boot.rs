@@ -24,6 +24,7 @@ use spec_unit::control::ShutdownAction;
 use crate::early::{modules::Loader, mount};
 use crate::error::{self, Error, Result};
 use crate::tmpfiles;
+use crate::unit;
 use crate::watchdog::{Setting, Watchdog};
 
 /// What the phases share.
@@ -101,6 +102,9 @@ fn watchdog(boot: &mut Boot) -> Result<()> {
 }
 
 /// Hands the node to the supervision of its units; returns when a shutdown was decided and they are stopped.
-pub(crate) fn supervise(_boot: &mut Boot) -> ShutdownAction {
-    ShutdownAction::Poweroff
+pub(crate) fn supervise(boot: &mut Boot) -> ShutdownAction {
+    unit::run(&unit::Config::default(), &mut boot.watchdog).unwrap_or_else(|error| {
+        error::settle(&error);
+        ShutdownAction::Reboot
+    })
 }

@@ -31,8 +31,13 @@ pub(crate) struct Cgroups {
 impl Cgroups {
     /// The tree mounted at `root`.
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
-        let inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-        Ok(Self { root: root.into(), inotify, watches: BTreeMap::new() })
+        let inotify =
+            inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+        Ok(Self {
+            root: root.into(),
+            inotify,
+            watches: BTreeMap::new(),
+        })
     }
 
     fn path(&self, group: &str) -> PathBuf {
@@ -56,7 +61,10 @@ impl Cgroups {
             delegate(&path, uid, gid)?;
         }
         self.watch(&group.path)?;
-        OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC).open(path)
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC)
+            .open(path)
     }
 
     fn create_parents(&self, group: &Path) -> io::Result<()> {
@@ -113,7 +121,10 @@ impl Cgroups {
     /// Whether the kernel killed a process in it for want of memory.
     pub(crate) fn ran_out_of_memory(&self, group: &str) -> bool {
         let events = fs::read_to_string(self.path(group).join("memory.events")).unwrap_or_default();
-        events.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0"))
+        events.lines().any(|line| {
+            line.strip_prefix("oom_kill ")
+                .is_some_and(|count| count.trim() != "0")
+        })
     }
 
     /// SIGKILL to every process in the group and below it, at once.
@@ -132,7 +143,12 @@ impl Cgroups {
                 break;
             }
             let procs = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-            found.extend(procs.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 1));
+            found.extend(
+                procs
+                    .lines()
+                    .filter_map(|line| line.parse::<i32>().ok())
+                    .filter(|pid| *pid > 1),
+            );
             open.extend(folders(&path));
         }
         found
@@ -150,6 +166,11 @@ impl Cgroups {
         all.iter().rev().for_each(|path| drop(fs::remove_dir(path)));
     }
 
+    /// Whether the group is there.
+    pub(crate) fn exists(&self, group: &str) -> bool {
+        self.path(group).exists()
+    }
+
     /// The group of a process below the root.
     pub(crate) fn of_process(&self, pid: i32) -> Option<String> {
         let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
@@ -164,27 +185,48 @@ fn make(path: &Path) -> io::Result<bool> {
     match fs::create_dir(path) {
         Ok(()) => Ok(true),
         Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(cause) => Err(io::Error::new(cause.kind(), format!("{}: {cause}", path.display()))),
+        Err(cause) => Err(io::Error::new(
+            cause.kind(),
+            format!("{}: {cause}", path.display()),
+        )),
     }
 }
 
 fn hand_down(path: &Path) {
     let present = fs::read_to_string(path.join("cgroup.controllers")).unwrap_or_default();
     let active = fs::read_to_string(path.join("cgroup.subtree_control")).unwrap_or_default();
-    let wanted = present.split_ascii_whitespace().filter(|name| CONTROLLERS.contains(name));
-    for controller in wanted.filter(|name| !active.split_ascii_whitespace().any(|word| word == *name)) {
-        let _ = fs::write(path.join("cgroup.subtree_control"), format!("+{controller}"));
+    let wanted = present
+        .split_ascii_whitespace()
+        .filter(|name| CONTROLLERS.contains(name));
+    for controller in
+        wanted.filter(|name| !active.split_ascii_whitespace().any(|word| word == *name))
+    {
+        let _ = fs::write(
+            path.join("cgroup.subtree_control"),
+            format!("+{controller}"),
+        );
     }
 }
 
 fn delegate(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
-    for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
+    for file in [
+        "",
+        "cgroup.procs",
+        "cgroup.subtree_control",
+        "cgroup.threads",
+    ] {
         std::os::unix::fs::lchown(path.join(file), Some(uid), Some(gid))?;
     }
     Ok(())
 }
 
 fn folders(path: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
-    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+    let entries = fs::read_dir(path)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
 }

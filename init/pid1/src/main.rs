@@ -8,13 +8,19 @@
 //! panic. Each failure is `Degraded` or `Fatal`, and [`error`] alone says which.
 
 mod boot;
+mod cgroup;
 mod early;
 mod error;
+mod event;
 mod log;
 mod mount_table;
+mod notify;
+mod protocol;
+mod reap;
 mod shutdown;
 mod sys;
 mod tmpfiles;
+mod unit;
 mod watchdog;
 
 use std::process::ExitCode;

@@ -23,7 +23,11 @@ pub(crate) struct Reaper<T> {
 
 impl<T> Default for Reaper<T> {
     fn default() -> Self {
-        Self { registered: BTreeMap::new(), ended: VecDeque::new(), orphans: 0 }
+        Self {
+            registered: BTreeMap::new(),
+            ended: VecDeque::new(),
+            orphans: 0,
+        }
     }
 }
 
@@ -79,7 +83,9 @@ impl<T: Copy> Reaper<T> {
         let mut owned = Vec::new();
         for _ in 0..BATCH {
             match rustix::process::wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) => owned.extend(self.ended(pid.as_raw_nonzero().get(), exit_status(status))),
+                Ok(Some((pid, status))) => {
+                    owned.extend(self.ended(pid.as_raw_nonzero().get(), exit_status(status)))
+                }
                 Err(rustix::io::Errno::INTR) => {}
                 Ok(None) | Err(_) => return (owned, false),
             }
@@ -106,7 +112,10 @@ mod tests {
         let mut reaper = Reaper::default();
         reaper.register_new(7, "etcd");
         assert_eq!(reaper.owner(7), Some("etcd"));
-        assert_eq!(reaper.ended(7, ExitStatus::Exited(3)), Some((7, "etcd", ExitStatus::Exited(3))));
+        assert_eq!(
+            reaper.ended(7, ExitStatus::Exited(3)),
+            Some((7, "etcd", ExitStatus::Exited(3)))
+        );
         assert_eq!(reaper.ended(7, ExitStatus::Exited(3)), None);
         assert_eq!(reaper.orphans(), 1);
     }
@@ -115,7 +124,10 @@ mod tests {
     fn a_status_that_comes_before_its_registration_is_not_lost() {
         let mut reaper = Reaper::default();
         reaper.ended(8, ExitStatus::Signaled(9));
-        assert_eq!(reaper.register_known(8, "etcd"), Some(ExitStatus::Signaled(9)));
+        assert_eq!(
+            reaper.register_known(8, "etcd"),
+            Some(ExitStatus::Signaled(9))
+        );
         assert_eq!(reaper.register_known(8, "etcd"), None);
     }
 
@@ -124,13 +136,18 @@ mod tests {
         let mut reaper = Reaper::default();
         reaper.ended(9, ExitStatus::Exited(0));
         reaper.register_new(9, "new");
-        assert_eq!(reaper.ended(9, ExitStatus::Exited(1)), Some((9, "new", ExitStatus::Exited(1))));
+        assert_eq!(
+            reaper.ended(9, ExitStatus::Exited(1)),
+            Some((9, "new", ExitStatus::Exited(1)))
+        );
     }
 
     #[test]
     fn statuses_nobody_asks_for_do_not_pile_up() {
         let mut reaper = Reaper::<()>::default();
-        (1000..6000).for_each(|pid| drop(reaper.ended(pid, ExitStatus::Exited(0))));
+        for pid in 1000..6000 {
+            reaper.ended(pid, ExitStatus::Exited(0));
+        }
         assert_eq!((reaper.ended.len(), reaper.orphans()), (KEPT, 5000));
     }
 }

@@ -53,6 +53,7 @@ pub struct Transaction {
 pub struct Graph {
     units: Vec<Unit>,
     names: BTreeMap<String, UnitId>,
+    free: Vec<UnitId>,
     after: Vec<BTreeSet<UnitId>>,
     before: Vec<BTreeSet<UnitId>>,
     dependents: Vec<Vec<(Relation, UnitId)>>,
@@ -119,12 +120,15 @@ impl Graph {
         let id = match self.names.get(&unit.name) {
             Some(id) => *id,
             None => {
-                let id = self.units.len();
+                let id = self.free.pop().unwrap_or(self.units.len());
                 self.names.insert(unit.name.clone(), id);
                 for alias in &unit.aliases {
                     self.names.entry(alias.clone()).or_insert(id);
                 }
-                self.units.push(unit);
+                match self.units.get_mut(id) {
+                    Some(place) => *place = unit,
+                    None => self.units.push(unit),
+                }
                 id
             }
         };
@@ -137,7 +141,7 @@ impl Graph {
         if self.names.contains_key(&unit.name) {
             return Err(format!("{} is in use", unit.name));
         }
-        if self.units.len() >= MAX_UNITS {
+        if self.free.is_empty() && self.units.len() >= MAX_UNITS {
             return Err(format!("more than {MAX_UNITS} units"));
         }
         let name = unit.name.clone();
@@ -146,9 +150,15 @@ impl Graph {
         Ok(id)
     }
 
-    /// Takes a unit's name away, so that it can be used anew; its place stays empty.
+    /// Takes a unit out; its name and its place can be used anew.
     pub fn forget(&mut self, id: UnitId) {
+        let Some(unit) = self.units.get_mut(id).filter(|unit| !unit.name.is_empty()) else {
+            return;
+        };
+        *unit = Unit::new("", unit.kind);
         self.names.retain(|_, known| *known != id);
+        self.free.push(id);
+        self.connect();
     }
 
     /// Loads a unit's file again, in its place. For a unit that does not run.

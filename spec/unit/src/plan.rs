@@ -514,7 +514,8 @@ mod tests {
 
     #[test]
     fn each_hostile_field_is_refused_by_name() {
-        let cases: [(&str, fn(&mut ExecPlan)); 10] = [
+        type Spoil = fn(&mut ExecPlan);
+        let cases: [(&str, Spoil); 10] = [
             ("program", |plan| plan.program = "true".into()),
             ("program", |plan| plan.program = "/bin/../true".into()),
             ("argv", |plan| plan.argv.clear()),

@@ -118,7 +118,14 @@ impl Loader {
             return Ok(());
         }
         let path = self.folder.join(&entry.path);
-        let file = File::open(&path).map_err(Error::at(What::Modules, path.display()))?;
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+                crate::debug!("{} is not in this image", path.display());
+                return Ok(());
+            }
+            Err(cause) => return Err(Error::at(What::Modules, path.display())(cause)),
+        };
         let flags = if entry.path.ends_with(".ko") {
             0
         } else {

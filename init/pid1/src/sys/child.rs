@@ -32,7 +32,11 @@ impl Syscall for Kernel {
                 check(unsafe { libc::setsid() }).map(drop)
             }
             Step::OomScore(text) => write_file(c"/proc/self/oom_score_adj", text),
-            Step::Limit { resource, soft, hard } => limit(*resource, *soft, *hard),
+            Step::Limit {
+                resource,
+                soft,
+                hard,
+            } => limit(*resource, *soft, *hard),
             Step::Nice(nice) => {
                 // SAFETY: takes no pointer.
                 check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, *nice) }).map(drop)
@@ -59,19 +63,26 @@ impl Syscall for Kernel {
             }
             Step::Gid(gid) => {
                 // SAFETY: takes no pointer. The system call itself: libc's would signal other threads.
-                check(unsafe { libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid) } as c_int).map(drop)
+                check(unsafe { libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid) } as c_int)
+                    .map(drop)
             }
             Step::Uid { uid, keep } => uid_of(*uid, *keep),
             Step::Capabilities(set) => capabilities(*set),
-            Step::Ambient(capability) => {
-                prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as u64, u64::from(*capability))
-            }
+            Step::Ambient(capability) => prctl(
+                libc::PR_CAP_AMBIENT,
+                libc::PR_CAP_AMBIENT_RAISE as u64,
+                u64::from(*capability),
+            ),
             Step::WorkingDirectory { path, missing_ok } => working_directory(path, *missing_ok),
             Step::NoNewPrivileges => prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0),
             Step::CloseFrom(first) => {
                 // SAFETY: takes no pointer; the descriptors close at exec, the error pipe with them.
                 let flags = libc::CLOSE_RANGE_CLOEXEC;
-                check(unsafe { libc::syscall(libc::SYS_close_range, *first, c_int::MAX, flags) } as c_int).map(drop)
+                check(
+                    unsafe { libc::syscall(libc::SYS_close_range, *first, c_int::MAX, flags) }
+                        as c_int,
+                )
+                .map(drop)
             }
             Step::Exec(exec) => execute(exec),
         }
@@ -95,10 +106,23 @@ fn signals(ignore_pipe: bool) -> Result {
     unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
-        check(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()))?;
+        check(libc::sigprocmask(
+            libc::SIG_SETMASK,
+            &raw const none,
+            std::ptr::null_mut(),
+        ))?;
         let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = if ignore_pipe { libc::SIG_IGN } else { libc::SIG_DFL };
-        check(libc::sigaction(libc::SIGPIPE, &raw const action, std::ptr::null_mut())).map(drop)
+        action.sa_sigaction = if ignore_pipe {
+            libc::SIG_IGN
+        } else {
+            libc::SIG_DFL
+        };
+        check(libc::sigaction(
+            libc::SIGPIPE,
+            &raw const action,
+            std::ptr::null_mut(),
+        ))
+        .map(drop)
     }
 }
 
@@ -117,12 +141,19 @@ fn limit(resource: u32, soft: u64, hard: u64) -> Result {
     let limit = [soft, hard];
     // SAFETY: two 64-bit numbers are the kernel's struct rlimit64.
     let null = std::ptr::null_mut::<libc::c_void>();
-    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, limit.as_ptr(), null) } as c_int).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, limit.as_ptr(), null) } as c_int)
+        .map(drop)
 }
 
 fn open(path: &CStr, flags: c_int, to: RawFd) -> Result {
     // SAFETY: the path ends in NUL.
-    let fd = check(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC | libc::O_NOCTTY, 0o666) })?;
+    let fd = check(unsafe {
+        libc::open(
+            path.as_ptr(),
+            flags | libc::O_CLOEXEC | libc::O_NOCTTY,
+            0o666,
+        )
+    })?;
     place(fd, to)
 }
 
@@ -157,7 +188,8 @@ fn terminal(path: &CStr, to: RawFd) -> Result {
 fn journal(path: &CStr, header: &[u8], to: RawFd) -> Result {
     match journal_stream(path, header) {
         Ok(fd) => place(fd, to),
-        Err(_) => open(c"/dev/kmsg", libc::O_WRONLY, to).or_else(|_| open(c"/dev/null", libc::O_WRONLY, to)),
+        Err(_) => open(c"/dev/kmsg", libc::O_WRONLY, to)
+            .or_else(|_| open(c"/dev/null", libc::O_WRONLY, to)),
     }
 }
 
@@ -179,7 +211,11 @@ fn journal_stream(path: &CStr, header: &[u8]) -> std::result::Result<RawFd, Fail
         let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
         let done = check(libc::connect(fd, (&raw const address).cast(), length)).and_then(|_| {
             let sent = libc::send(fd, header.as_ptr().cast(), header.len(), libc::MSG_NOSIGNAL);
-            if sent == header.len() as isize { Ok(0) } else { Err(errno()) }
+            if sent == header.len() as isize {
+                Ok(0)
+            } else {
+                Err(errno())
+            }
         });
         let done = done.and_then(|_| check(libc::fcntl(fd, libc::F_SETFL, 0)));
         if let Err(failure) = done {
@@ -198,7 +234,9 @@ fn directory(path: &CStr, mode: u32, owner: Option<(u32, u32)>) -> Result {
         if libc::mkdir(path.as_ptr(), mode) < 0 && errno().0 != libc::EEXIST {
             return Err(errno());
         }
-        let Some((uid, gid)) = owner else { return Ok(()) };
+        let Some((uid, gid)) = owner else {
+            return Ok(());
+        };
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
         let fd = check(libc::open(path.as_ptr(), flags))?;
         let done = check(libc::fchown(fd, uid, gid)).and_then(|_| check(libc::fchmod(fd, mode)));
@@ -214,7 +252,13 @@ fn root(fd: RawFd) -> Result {
     unsafe {
         let null = std::ptr::null::<c_char>();
         check(libc::unshare(libc::CLONE_NEWNS))?;
-        check(libc::mount(null, c"/".as_ptr(), null, libc::MS_REC | libc::MS_SLAVE, std::ptr::null()))?;
+        check(libc::mount(
+            null,
+            c"/".as_ptr(),
+            null,
+            libc::MS_REC | libc::MS_SLAVE,
+            std::ptr::null(),
+        ))?;
         let moved = libc::syscall(
             libc::SYS_move_mount,
             fd,
@@ -246,7 +290,8 @@ fn capabilities(set: u64) -> Result {
     let (low, high) = (set as u32, (set >> 32) as u32);
     let data: [u32; 6] = [low, low, low, high, high, high];
     // SAFETY: header and data have the layout of linux/capability.h, version 3.
-    check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) } as c_int).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) } as c_int)
+        .map(drop)
 }
 
 fn prctl(option: c_int, first: u64, second: u64) -> Result {

@@ -36,7 +36,10 @@ pub(crate) struct Child {
 /// Makes a child that runs `body` and nothing else. Signal handlers are reset in it.
 ///
 /// `body` runs between clone and exec: it must not allocate, lock or return.
-pub(crate) fn child(cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce() -> std::convert::Infallible) -> io::Result<Child> {
+pub(crate) fn child(
+    cgroup: Option<BorrowedFd<'_>>,
+    body: impl FnOnce() -> std::convert::Infallible,
+) -> io::Result<Child> {
     let mut pidfd: libc::c_int = -1;
     let mut args = CloneArgs {
         flags: libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND,
@@ -56,7 +59,10 @@ pub(crate) fn child(cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce() -> std::
         1.. => {
             // SAFETY: CLONE_PIDFD wrote a new descriptor that nobody else owns.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            Ok(Child { pid: pid as i32, pidfd })
+            Ok(Child {
+                pid: pid as i32,
+                pidfd,
+            })
         }
         _ => Err(io::Error::last_os_error()),
     }
@@ -64,7 +70,9 @@ pub(crate) fn child(cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce() -> std::
 
 /// A pipe whose ends close on exec, both above the numbers a child may be handed.
 pub(crate) fn pipe() -> io::Result<(File, File)> {
-    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?;
+    let (read, write) = rustix::pipe::pipe_with(
+        rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK,
+    )?;
     Ok((File::from(read), File::from(lift(write)?)))
 }
 

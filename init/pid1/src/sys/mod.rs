@@ -1,6 +1,10 @@
 //! Every `unsafe` of PID 1, each behind a safe function that states why it is sound.
 #![allow(unsafe_code)]
 
+pub(crate) mod child;
+pub(crate) mod clone;
 pub(crate) mod device_mapper;
 pub(crate) mod loop_device;
+pub(crate) mod message;
+pub(crate) mod signal;
 pub(crate) mod watchdog;

@@ -31,15 +31,27 @@ pub(crate) enum Step {
     /// setpriority(2).
     Nice(i32),
     /// Open a file as a standard stream.
-    Open { path: CString, flags: c_int, to: RawFd },
+    Open {
+        path: CString,
+        flags: c_int,
+        to: RawFd,
+    },
     /// Open a terminal as a standard stream, and make it the session's.
     Terminal { path: CString, to: RawFd },
     /// Connect a standard stream to the journal.
-    Journal { path: CString, header: Vec<u8>, to: RawFd },
+    Journal {
+        path: CString,
+        header: Vec<u8>,
+        to: RawFd,
+    },
     /// dup2(2).
     Duplicate { from: RawFd, to: RawFd },
     /// Make a folder, and give it to an owner.
-    Directory { path: CString, mode: u32, owner: Option<(u32, u32)> },
+    Directory {
+        path: CString,
+        mode: u32,
+        owner: Option<(u32, u32)>,
+    },
     /// setns(2).
     Namespace { fd: RawFd, kind: c_int },
     /// Make a detached mount the root.
@@ -79,7 +91,9 @@ impl Step {
             Self::Nice(_) => ("Nice", 201),
             Self::Open { to: 0, .. } | Self::Terminal { to: 0, .. } => ("standard input", 208),
             Self::Open { to: 2, .. } | Self::Terminal { to: 2, .. } => ("standard error", 222),
-            Self::Open { .. } | Self::Terminal { .. } | Self::Journal { .. } => ("standard output", 209),
+            Self::Open { .. } | Self::Terminal { .. } | Self::Journal { .. } => {
+                ("standard output", 209)
+            }
             Self::Duplicate { .. } => ("file descriptors", 202),
             Self::Directory { .. } => ("folders", 233),
             Self::Namespace { .. } => ("namespaces", 226),
@@ -111,8 +125,11 @@ pub(crate) struct Exec {
 
 impl Exec {
     fn new(plan: &ExecPlan) -> io::Result<Self> {
-        let mut variables: Vec<String> =
-            plan.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut variables: Vec<String> = plan
+            .environment
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         let listen = &plan.fds.listen;
         let listen_pid = (!listen.is_empty()).then(|| {
             let names: Vec<&str> = listen.iter().map(|listen| listen.name.as_str()).collect();
@@ -122,17 +139,35 @@ impl Exec {
         });
         let mut exec = Self {
             program: text(&plan.program)?,
-            arguments: plan.argv.iter().map(|argument| text(argument)).collect::<io::Result<_>>()?,
-            variables: variables.iter().map(|variable| text(variable)).collect::<io::Result<_>>()?,
+            arguments: plan
+                .argv
+                .iter()
+                .map(|argument| text(argument))
+                .collect::<io::Result<_>>()?,
+            variables: variables
+                .iter()
+                .map(|variable| text(variable))
+                .collect::<io::Result<_>>()?,
             listen_pid,
             argv: Vec::new(),
             envp: Vec::new(),
         };
         // The strings live on the heap: moving `exec` does not move them.
         let end = std::iter::once(std::ptr::null());
-        exec.argv = exec.arguments.iter().map(|text| text.as_ptr()).chain(end.clone()).collect();
+        exec.argv = exec
+            .arguments
+            .iter()
+            .map(|text| text.as_ptr())
+            .chain(end.clone())
+            .collect();
         let listen = exec.listen_pid.iter().map(|text| text.as_ptr().cast());
-        exec.envp = exec.variables.iter().map(|text| text.as_ptr()).chain(listen).chain(end).collect();
+        exec.envp = exec
+            .variables
+            .iter()
+            .map(|text| text.as_ptr())
+            .chain(listen)
+            .chain(end)
+            .collect();
         Ok(exec)
     }
 
@@ -148,7 +183,9 @@ impl Exec {
 
     /// Writes the child's own number into LISTEN_PID, without allocating.
     pub(crate) fn set_listen_pid(&mut self, pid: i32) {
-        let Some(buffer) = &mut self.listen_pid else { return };
+        let Some(buffer) = &mut self.listen_pid else {
+            return;
+        };
         let mut digits = [b'0'; 10];
         let mut count = 0;
         let mut rest = pid.unsigned_abs();
@@ -161,7 +198,10 @@ impl Exec {
             }
         }
         let number = digits.iter().skip(digits.len() - count);
-        let text = b"LISTEN_PID=".iter().chain(number).chain(std::iter::once(&0));
+        let text = b"LISTEN_PID="
+            .iter()
+            .chain(number)
+            .chain(std::iter::once(&0));
         for (to, from) in buffer.iter_mut().zip(text) {
             *to = *from;
         }
@@ -184,28 +224,51 @@ pub(crate) fn perform(sys: &mut impl Syscall, steps: &mut [Step]) -> Result<(), 
 
 /// The steps of a plan, in the order that keeps each possible: what needs root first, the walls last.
 pub(crate) fn steps(plan: &ExecPlan, unit: &str, fds: &[OwnedFd]) -> io::Result<Vec<Step>> {
-    let mut steps = vec![Step::Signals { ignore_pipe: plan.ignore_sigpipe }, Step::Session];
+    let mut steps = vec![
+        Step::Signals {
+            ignore_pipe: plan.ignore_sigpipe,
+        },
+        Step::Session,
+    ];
     if let Some(score) = plan.oom_score_adjust {
         steps.push(Step::OomScore(score.to_string().into_bytes()));
     }
-    let limit = |limit: &plan::Rlimit| Step::Limit { resource: limit.resource as u32, soft: limit.soft, hard: limit.hard };
+    let limit = |limit: &plan::Rlimit| Step::Limit {
+        resource: limit.resource as u32,
+        soft: limit.soft,
+        hard: limit.hard,
+    };
     steps.extend(plan.rlimits.iter().map(limit));
     steps.extend(plan.nice.map(Step::Nice));
     stdio(plan, unit, fds, &mut steps)?;
     folders(plan, &mut steps)?;
     for namespace in &plan.fds.namespaces {
-        steps.push(Step::Namespace { fd: slot(fds, namespace.fd)?, kind: clone_flag(namespace.kind) });
+        steps.push(Step::Namespace {
+            fd: slot(fds, namespace.fd)?,
+            kind: clone_flag(namespace.kind),
+        });
     }
     if let Some(root) = plan.fds.root {
-        steps.push(Step::Root { fd: slot(fds, root)? });
+        steps.push(Step::Root {
+            fd: slot(fds, root)?,
+        });
     }
     steps.push(Step::Umask(plan.umask));
     for (number, listen) in plan.fds.listen.iter().enumerate() {
-        steps.push(Step::Duplicate { from: slot(fds, listen.fd)?, to: 3 + number as RawFd });
+        steps.push(Step::Duplicate {
+            from: slot(fds, listen.fd)?,
+            to: 3 + number as RawFd,
+        });
     }
     identity(plan, &mut steps);
-    let (path, missing_ok) = plan.working_directory.as_ref().map_or(("/", false), |d| (d.path.as_str(), d.missing_ok));
-    steps.push(Step::WorkingDirectory { path: text(path)?, missing_ok });
+    let (path, missing_ok) = plan
+        .working_directory
+        .as_ref()
+        .map_or(("/", false), |d| (d.path.as_str(), d.missing_ok));
+    steps.push(Step::WorkingDirectory {
+        path: text(path)?,
+        missing_ok,
+    });
     if plan.no_new_privileges {
         steps.push(Step::NoNewPrivileges);
     }
@@ -217,35 +280,69 @@ pub(crate) fn steps(plan: &ExecPlan, unit: &str, fds: &[OwnedFd]) -> io::Result<
 fn stdio(plan: &ExecPlan, unit: &str, fds: &[OwnedFd], steps: &mut Vec<Step>) -> io::Result<()> {
     let stdio = &plan.stdio;
     steps.push(match &stdio.input {
-        Input::Null => Step::Open { path: c"/dev/null".into(), flags: libc::O_RDONLY, to: 0 },
-        Input::Tty(path) => Step::Terminal { path: text(path)?, to: 0 },
-        Input::File(path) => Step::Open { path: text(path)?, flags: libc::O_RDONLY | libc::O_NONBLOCK, to: 0 },
-        Input::Fd(fd) => Step::Duplicate { from: slot(fds, *fd)?, to: 0 },
+        Input::Null => Step::Open {
+            path: c"/dev/null".into(),
+            flags: libc::O_RDONLY,
+            to: 0,
+        },
+        Input::Tty(path) => Step::Terminal {
+            path: text(path)?,
+            to: 0,
+        },
+        Input::File(path) => Step::Open {
+            path: text(path)?,
+            flags: libc::O_RDONLY | libc::O_NONBLOCK,
+            to: 0,
+        },
+        Input::Fd(fd) => Step::Duplicate {
+            from: slot(fds, *fd)?,
+            to: 0,
+        },
     });
     for (output, to) in [(&stdio.output, 1), (&stdio.error, 2)] {
         steps.push(match output {
             // Standard input that is /dev/null is open for reading only.
-            Output::Inherit if to == 1 && stdio.input == Input::Null => {
-                Step::Open { path: c"/dev/null".into(), flags: libc::O_WRONLY, to }
-            }
+            Output::Inherit if to == 1 && stdio.input == Input::Null => Step::Open {
+                path: c"/dev/null".into(),
+                flags: libc::O_WRONLY,
+                to,
+            },
             Output::Inherit => Step::Duplicate { from: to - 1, to },
-            Output::Null => Step::Open { path: c"/dev/null".into(), flags: libc::O_WRONLY, to },
-            Output::Kmsg => Step::Open { path: c"/dev/kmsg".into(), flags: libc::O_WRONLY, to },
+            Output::Null => Step::Open {
+                path: c"/dev/null".into(),
+                flags: libc::O_WRONLY,
+                to,
+            },
+            Output::Kmsg => Step::Open {
+                path: c"/dev/kmsg".into(),
+                flags: libc::O_WRONLY,
+                to,
+            },
             Output::Journal => Step::Journal {
                 path: text(spec_layout::path::JOURNAL_STDOUT)?,
                 header: journal_header(plan, unit),
                 to,
             },
-            Output::Tty(path) => Step::Terminal { path: text(path)?, to },
+            Output::Tty(path) => Step::Terminal {
+                path: text(path)?,
+                to,
+            },
             Output::File { path, mode } => {
                 let how = match mode {
                     FileMode::Write => 0,
                     FileMode::Append => libc::O_APPEND,
                     FileMode::Truncate => libc::O_TRUNC,
                 };
-                Step::Open { path: text(path)?, flags: libc::O_WRONLY | libc::O_CREAT | how, to }
+                Step::Open {
+                    path: text(path)?,
+                    flags: libc::O_WRONLY | libc::O_CREAT | how,
+                    to,
+                }
             }
-            Output::Fd(fd) => Step::Duplicate { from: slot(fds, *fd)?, to },
+            Output::Fd(fd) => Step::Duplicate {
+                from: slot(fds, *fd)?,
+                to,
+            },
         });
     }
     Ok(())
@@ -255,17 +352,33 @@ fn stdio(plan: &ExecPlan, unit: &str, fds: &[OwnedFd], steps: &mut Vec<Step>) ->
 fn journal_header(plan: &ExecPlan, unit: &str) -> Vec<u8> {
     let stdio = &plan.stdio;
     let prefix = u8::from(stdio.level_prefix);
-    format!("{}\n{unit}\n{}\n{prefix}\n0\n0\n0\n", stdio.identifier, stdio.priority).into_bytes()
+    format!(
+        "{}\n{unit}\n{}\n{prefix}\n0\n0\n0\n",
+        stdio.identifier, stdio.priority
+    )
+    .into_bytes()
 }
 
 fn folders(plan: &ExecPlan, steps: &mut Vec<Step>) -> io::Result<()> {
     for folder in &plan.directories {
-        let parents = folder.path.match_indices('/').skip(1).filter_map(|(end, _)| folder.path.get(..end));
+        let parents = folder
+            .path
+            .match_indices('/')
+            .skip(1)
+            .filter_map(|(end, _)| folder.path.get(..end));
         for parent in parents {
-            steps.push(Step::Directory { path: text(parent)?, mode: 0o755, owner: None });
+            steps.push(Step::Directory {
+                path: text(parent)?,
+                mode: 0o755,
+                owner: None,
+            });
         }
         let owner = Some((folder.uid, folder.gid));
-        steps.push(Step::Directory { path: text(&folder.path)?, mode: folder.mode, owner });
+        steps.push(Step::Directory {
+            path: text(&folder.path)?,
+            mode: folder.mode,
+            owner,
+        });
     }
     Ok(())
 }
@@ -273,19 +386,32 @@ fn folders(plan: &ExecPlan, steps: &mut Vec<Step>) -> io::Result<()> {
 fn identity(plan: &ExecPlan, steps: &mut Vec<Step>) {
     if let Some(bounding) = plan.capabilities.bounding {
         let known = 0..spec_unit::capability::NAMES.len() as u32;
-        steps.extend(known.filter(|number| !bounding.has(*number)).map(Step::Bound));
+        steps.extend(
+            known
+                .filter(|number| !bounding.has(*number))
+                .map(Step::Bound),
+        );
     }
-    let Some(Credentials { uid, gid, groups }) = &plan.credentials else { return };
+    let Some(Credentials { uid, gid, groups }) = &plan.credentials else {
+        return;
+    };
     steps.push(Step::Groups(groups.clone()));
     steps.push(Step::Gid(*gid));
     if *uid == 0 {
         return;
     }
     let ambient = plan.capabilities.ambient;
-    steps.push(Step::Uid { uid: *uid, keep: ambient.0 != 0 });
+    steps.push(Step::Uid {
+        uid: *uid,
+        keep: ambient.0 != 0,
+    });
     if ambient.0 != 0 {
         steps.push(Step::Capabilities(ambient.0));
-        steps.extend((0..64).filter(|number| ambient.has(*number)).map(Step::Ambient));
+        steps.extend(
+            (0..64)
+                .filter(|number| ambient.has(*number))
+                .map(Step::Ambient),
+        );
     }
 }
 
@@ -304,11 +430,21 @@ fn clone_flag(kind: Namespace) -> c_int {
 
 fn slot(fds: &[OwnedFd], slot: FdSlot) -> io::Result<RawFd> {
     let fd = fds.get(slot.0 as usize).map(|fd| fd.as_raw_fd());
-    fd.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("descriptor {} was not handed over", slot.0)))
+    fd.ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("descriptor {} was not handed over", slot.0),
+        )
+    })
 }
 
 fn text(text: &str) -> io::Result<CString> {
-    CString::new(text).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, format!("{text:?} holds a NUL byte")))
+    CString::new(text).map_err(|_| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{text:?} holds a NUL byte"),
+        )
+    })
 }
 
 /// A child whose program may not run yet.
@@ -361,7 +497,12 @@ impl ExecReport {
 }
 
 /// Makes the process of a plan, in a cgroup.
-pub(crate) fn spawn(plan: &ExecPlan, unit: &str, cgroup: Option<BorrowedFd<'_>>, fds: &[OwnedFd]) -> io::Result<Spawned> {
+pub(crate) fn spawn(
+    plan: &ExecPlan,
+    unit: &str,
+    cgroup: Option<BorrowedFd<'_>>,
+    fds: &[OwnedFd],
+) -> io::Result<Spawned> {
     let mut steps = steps(plan, unit, fds)?;
     let names: Vec<(&'static str, i32)> = steps.iter().map(Step::name_and_code).collect();
     let (read, write) = sys::clone::pipe()?;
@@ -371,7 +512,14 @@ pub(crate) fn spawn(plan: &ExecPlan, unit: &str, cgroup: Option<BorrowedFd<'_>>,
         let code = names.get(step as usize).map_or(255, |(_, code)| *code);
         sys::child::fail(write.as_raw_fd(), step, failure, code)
     })?;
-    Ok(Spawned { child, report: ExecReport { pipe: read, names, program: plan.program.clone() } })
+    Ok(Spawned {
+        child,
+        report: ExecReport {
+            pipe: read,
+            names,
+            program: plan.program.clone(),
+        },
+    })
 }
 
 #[cfg(test)]
@@ -392,40 +540,96 @@ mod tests {
         fn call(&mut self, step: &mut Step) -> Result<(), Failure> {
             let (name, _) = step.name_and_code();
             self.names.push(name);
-            if self.fail_at == Some(name) { Err(Failure(libc::EPERM)) } else { Ok(()) }
+            if self.fail_at == Some(name) {
+                Err(Failure(libc::EPERM))
+            } else {
+                Ok(())
+            }
         }
     }
 
     fn plan(program: &str, arguments: &[&str]) -> ExecPlan {
         ExecPlan {
             program: program.into(),
-            argv: std::iter::once(program).chain(arguments.iter().copied()).map(String::from).collect(),
-            stdio: Stdio { output: Output::Null, ..Stdio::default() },
-            cgroup: Cgroup { path: "system.slice/a.service".into(), ..Cgroup::default() },
+            argv: std::iter::once(program)
+                .chain(arguments.iter().copied())
+                .map(String::from)
+                .collect(),
+            stdio: Stdio {
+                output: Output::Null,
+                ..Stdio::default()
+            },
+            cgroup: Cgroup {
+                path: "system.slice/a.service".into(),
+                ..Cgroup::default()
+            },
             ..ExecPlan::default()
         }
     }
 
     #[test]
     fn a_confined_child_does_what_needs_root_first_and_the_walls_last() {
-        let fds = [File::open("/dev/null").unwrap().into(), File::open("/dev/null").unwrap().into()];
+        let fds = [
+            File::open("/dev/null").unwrap().into(),
+            File::open("/dev/null").unwrap().into(),
+        ];
         let mut plan = plan("/bin/etcd", &[]);
         plan.stdio.output = Output::Journal;
         plan.oom_score_adjust = Some(0);
-        plan.rlimits = vec![Rlimit { resource: Resource::Nofile, soft: 1, hard: 2 }];
-        plan.directories = vec![Directory { path: "/run/etcd".into(), mode: 0o700, uid: 100, gid: 101, remove: true }];
-        plan.credentials = Some(Credentials { uid: 100, gid: 101, groups: vec![101] });
+        plan.rlimits = vec![Rlimit {
+            resource: Resource::Nofile,
+            soft: 1,
+            hard: 2,
+        }];
+        plan.directories = vec![Directory {
+            path: "/run/etcd".into(),
+            mode: 0o700,
+            uid: 100,
+            gid: 101,
+            remove: true,
+        }];
+        plan.credentials = Some(Credentials {
+            uid: 100,
+            gid: 101,
+            groups: vec![101],
+        });
         plan.capabilities.bounding = Some(CapabilitySet(CapabilitySet::ALL.0 & !1));
         plan.capabilities.ambient = CapabilitySet(1 << 10);
         plan.no_new_privileges = true;
         plan.fds.root = Some(FdSlot(0));
-        plan.fds.namespaces = vec![NamespaceFd { kind: Namespace::Network, fd: FdSlot(1) }];
+        plan.fds.namespaces = vec![NamespaceFd {
+            kind: Namespace::Network,
+            fd: FdSlot(1),
+        }];
         let mut recorder = Recorder::default();
-        perform(&mut recorder, &mut steps(&plan, "etcd.service", &fds).unwrap()).unwrap();
+        perform(
+            &mut recorder,
+            &mut steps(&plan, "etcd.service", &fds).unwrap(),
+        )
+        .unwrap();
         let expected = [
-            "signals", "session", "OOMScoreAdjust", "limits", "standard input", "standard output", "file descriptors",
-            "folders", "folders", "namespaces", "root folder", "UMask", "capabilities", "groups", "groups", "user",
-            "capabilities", "capabilities", "WorkingDirectory", "NoNewPrivileges", "file descriptors", "execution",
+            "signals",
+            "session",
+            "OOMScoreAdjust",
+            "limits",
+            "standard input",
+            "standard output",
+            "file descriptors",
+            "folders",
+            "folders",
+            "namespaces",
+            "root folder",
+            "UMask",
+            "capabilities",
+            "groups",
+            "groups",
+            "user",
+            "capabilities",
+            "capabilities",
+            "WorkingDirectory",
+            "NoNewPrivileges",
+            "file descriptors",
+            "execution",
         ];
         assert_eq!(recorder.names, expected);
     }
@@ -433,9 +637,17 @@ mod tests {
     #[test]
     fn nothing_runs_after_a_step_that_failed() {
         let mut plan = plan("/bin/a", &[]);
-        plan.credentials = Some(Credentials { uid: 1, gid: 1, groups: vec![] });
-        let mut recorder = Recorder { fail_at: Some("user"), ..Recorder::default() };
-        let failed = perform(&mut recorder, &mut steps(&plan, "a.service", &[]).unwrap()).unwrap_err();
+        plan.credentials = Some(Credentials {
+            uid: 1,
+            gid: 1,
+            groups: vec![],
+        });
+        let mut recorder = Recorder {
+            fail_at: Some("user"),
+            ..Recorder::default()
+        };
+        let failed =
+            perform(&mut recorder, &mut steps(&plan, "a.service", &[]).unwrap()).unwrap_err();
         assert_eq!(failed.1, Failure(libc::EPERM));
         assert_eq!(recorder.names.last(), Some(&"user"));
     }
@@ -444,7 +656,10 @@ mod tests {
     fn the_journal_is_told_who_speaks_in_seven_lines() {
         let mut plan = plan("/bin/a", &[]);
         plan.stdio.identifier = "a".into();
-        assert_eq!(journal_header(&plan, "a.service"), b"a\na.service\n0\n0\n0\n0\n0\n");
+        assert_eq!(
+            journal_header(&plan, "a.service"),
+            b"a\na.service\n0\n0\n0\n0\n0\n"
+        );
     }
 
     #[test]
@@ -477,21 +692,41 @@ mod tests {
         std::fs::write(&input, "handed over\n").unwrap();
         plan.environment.insert("NAME".into(), "value".into());
         plan.umask = 0o027;
-        plan.fds.listen = vec![ListenFd { name: "input".into(), fd: FdSlot(0) }];
-        plan.stdio.output = Output::File { path: out.to_str().unwrap().into(), mode: FileMode::Truncate };
+        plan.fds.listen = vec![ListenFd {
+            name: "input".into(),
+            fd: FdSlot(0),
+        }];
+        plan.stdio.output = Output::File {
+            path: out.to_str().unwrap().into(),
+            mode: FileMode::Truncate,
+        };
         plan.stdio.error = Output::Null;
         let fds = [sys::clone::lift(File::open(input).unwrap().into()).unwrap()];
         let mut spawned = spawn(&plan, "a.service", None, &fds).unwrap();
         assert_eq!(outcome(&mut spawned.report), ExecOutcome::Runs);
-        assert!(matches!(wait(&spawned.child), nix::sys::wait::WaitStatus::Exited(_, 0)));
-        assert_eq!(std::fs::read_to_string(out).unwrap(), "value 1 input\nhanded over\n0027\n/\n");
+        assert!(matches!(
+            wait(&spawned.child),
+            nix::sys::wait::WaitStatus::Exited(_, 0)
+        ));
+        assert_eq!(
+            std::fs::read_to_string(out).unwrap(),
+            "value 1 input\nhanded over\n0027\n/\n"
+        );
     }
 
     #[test]
     fn a_missing_program_is_told_with_its_name() {
         let mut spawned = spawn(&plan("/nowhere/at-all", &[]), "a.service", None, &[]).unwrap();
-        let ExecOutcome::Failed(message) = outcome(&mut spawned.report) else { panic!("it ran") };
-        assert!(message.starts_with("/nowhere/at-all: execution: No such file"), "{message}");
-        assert!(matches!(wait(&spawned.child), nix::sys::wait::WaitStatus::Exited(_, 203)));
+        let ExecOutcome::Failed(message) = outcome(&mut spawned.report) else {
+            panic!("it ran")
+        };
+        assert!(
+            message.starts_with("/nowhere/at-all: execution: No such file"),
+            "{message}"
+        );
+        assert!(matches!(
+            wait(&spawned.child),
+            nix::sys::wait::WaitStatus::Exited(_, 203)
+        ));
     }
 }

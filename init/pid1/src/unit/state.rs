@@ -85,7 +85,11 @@ impl Phase {
         match self {
             Self::Dead => Active::Inactive,
             Self::Failed => Active::Failed,
-            Self::Condition | Self::StartPre | Self::Start | Self::StartPost | Self::AutoRestart => Active::Activating,
+            Self::Condition
+            | Self::StartPre
+            | Self::Start
+            | Self::StartPost
+            | Self::AutoRestart => Active::Activating,
             Self::Running | Self::Exited | Self::Active => Active::Active,
             Self::Reload => Active::Reloading,
             _ => Active::Deactivating,
@@ -219,10 +223,14 @@ pub(crate) struct UnitState {
     pub(crate) restarting: bool,
     /// STATUS= of sd_notify.
     pub(crate) status_text: Option<String>,
+    /// When the present phase has taken too long.
+    pub(crate) deadline_us: Option<u64>,
     /// The service said RELOADING=1.
     pub(crate) said_reloading: bool,
     /// WATCHDOG_USEC= of sd_notify, which goes before WatchdogSec=.
     pub(crate) watchdog_us: Option<u64>,
+    /// INVOCATION_ID of this run.
+    pub(crate) invocation: Option<String>,
     /// Its control group, while it has one.
     pub(crate) cgroup: Option<String>,
     /// Folders to remove when it has stopped.

@@ -1,0 +1,183 @@
+//! sd_notify(3): what services say about themselves.
+//!
+//! Datagrams of `NAME=value` lines, with the sender's process as the kernel vouches for it. Which unit a process
+//! belongs to is told by its registration or its control group, never by what it says. Descriptors that come along
+//! are closed: none is stored yet, and closing them is what BARRIER=1 waits for.
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+
+use crate::sys;
+
+/// Most bytes of a message, as systemd takes.
+const MAX_MESSAGE: usize = 4096;
+/// Most bytes of STATUS= kept.
+const MAX_STATUS: usize = 512;
+
+/// What a service said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Message {
+    /// READY=1.
+    pub(crate) ready: bool,
+    /// RELOADING=1.
+    pub(crate) reloading: bool,
+    /// STOPPING=1.
+    pub(crate) stopping: bool,
+    /// WATCHDOG=1.
+    pub(crate) watchdog: bool,
+    /// WATCHDOG=trigger.
+    pub(crate) watchdog_trigger: bool,
+    /// WATCHDOG_USEC=.
+    pub(crate) watchdog_us: Option<u64>,
+    /// STATUS=.
+    pub(crate) status: Option<String>,
+    /// MAINPID=.
+    pub(crate) main_pid: Option<i32>,
+    /// ERRNO=.
+    pub(crate) errno: Option<i32>,
+    /// EXTEND_TIMEOUT_USEC=.
+    pub(crate) extend_timeout_us: Option<u64>,
+}
+
+impl Message {
+    /// Reads a message; lines that make no sense are skipped.
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
+        let mut message = Self::default();
+        let text = String::from_utf8_lossy(bytes);
+        for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
+            match (name, value) {
+                ("READY", "1") => message.ready = true,
+                ("RELOADING", "1") => message.reloading = true,
+                ("STOPPING", "1") => message.stopping = true,
+                ("WATCHDOG", "1") => message.watchdog = true,
+                ("WATCHDOG", "trigger") => message.watchdog_trigger = true,
+                ("WATCHDOG_USEC", value) => message.watchdog_us = value.parse().ok(),
+                ("STATUS", value) => message.status = Some(status(value)),
+                ("MAINPID", value) => message.main_pid = value.parse().ok().filter(|pid| *pid > 1),
+                ("ERRNO", value) => message.errno = value.parse().ok(),
+                ("EXTEND_TIMEOUT_USEC", value) => message.extend_timeout_us = value.parse().ok(),
+                _ => {}
+            }
+        }
+        message
+    }
+}
+
+/// One line for people: bounded, without control characters.
+fn status(value: &str) -> String {
+    let mut text: String = value
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    while text.len() > MAX_STATUS {
+        text.pop();
+    }
+    text
+}
+
+/// The socket that services write to.
+#[derive(Debug)]
+pub(crate) struct NotifySocket(OwnedFd);
+
+impl NotifySocket {
+    /// Makes the socket at a path; everybody may write to it.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let socket = bind(path, SocketType::DGRAM, 0o777)?;
+        sockopt::set_socket_passcred(&socket, true)?;
+        Ok(Self(socket))
+    }
+
+    /// The descriptor to wait on.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// One message and the process that sent it; none if there is none now.
+    pub(crate) fn receive(&self) -> io::Result<Option<(i32, Message)>> {
+        let mut buffer = [0; MAX_MESSAGE];
+        let received = match sys::message::receive(self.fd(), &mut buffer) {
+            Ok(received) => received,
+            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(cause) => return Err(cause),
+        };
+        let pid = received.sender.map_or(0, |(pid, _)| pid);
+        if received.truncated && received.length == MAX_MESSAGE {
+            return Ok(Some((pid, Message::default())));
+        }
+        Ok(Some((
+            pid,
+            Message::parse(buffer.get(..received.length).unwrap_or_default()),
+        )))
+    }
+}
+
+/// Makes a socket at a path, in place of what was there.
+pub(crate) fn bind(path: &Path, kind: SocketType, mode: u32) -> io::Result<OwnedFd> {
+    use std::os::unix::fs::PermissionsExt as _;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    match std::fs::remove_file(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+        _ => {}
+    }
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_message_is_its_known_lines() {
+        let text = b"READY=1\nSTATUS=up and\x07running\nMAINPID=42\nWATCHDOG_USEC=5000000\nODD=1\nnonsense\n";
+        let message = Message::parse(text);
+        assert!(message.ready && !message.watchdog);
+        assert_eq!(message.status.as_deref(), Some("up and running"));
+        assert_eq!(
+            (message.main_pid, message.watchdog_us),
+            (Some(42), Some(5_000_000))
+        );
+    }
+
+    #[test]
+    fn pid_1_is_nobodys_main_process() {
+        assert_eq!(Message::parse(b"MAINPID=1\n").main_pid, None);
+        assert_eq!(Message::parse(b"MAINPID=-7\n").main_pid, None);
+    }
+
+    #[test]
+    fn the_socket_tells_who_spoke_and_closes_what_came_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let socket = NotifySocket::open(&path).unwrap();
+        let client = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        client.send_to(b"READY=1", &path).unwrap();
+        client.send_to(&[b'x'; 9000], &path).unwrap();
+        let (pid, message) = socket.receive().unwrap().unwrap();
+        assert_eq!((pid, message.ready), (std::process::id() as i32, true));
+        assert_eq!(
+            socket.receive().unwrap().unwrap().1,
+            Message::default(),
+            "too long to be heard"
+        );
+        assert!(socket.receive().unwrap().is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let message = Message::parse(&bytes);
+            prop_assert!(message.status.is_none_or(|text| text.len() <= MAX_STATUS));
+        }
+    }
+}

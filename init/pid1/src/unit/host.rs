@@ -1,0 +1,257 @@
+//! What services act through on a node: processes, signals, control groups, clocks.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use rustix::process::{Pid, PidfdFlags, Signal};
+use spec_unit::account::Accounts;
+use spec_unit::control::ExitStatus;
+use spec_unit::directive::Planning;
+use spec_unit::directive::notify::NotifyAccess;
+use spec_unit::directive::service::ServiceType;
+use spec_unit::graph::UnitId;
+use spec_unit::plan::{Directory, ExecPlan};
+use spec_unit::specifier::Facts;
+use spec_unit::value::signal_name;
+
+use super::node::{self, NodePlanHost};
+use super::spawn::{self, ExecReport};
+use super::state::{Phase, UnitState};
+use super::supervise::{Host, Role, Spawn, Timer};
+use crate::cgroup::Cgroups;
+use crate::event::{Events, Source, Timers};
+use crate::log::Level;
+use crate::reap::Reaper;
+
+/// The node that services run on.
+#[derive(Debug)]
+pub(crate) struct NodeHost {
+    /// What everything waits with.
+    pub(crate) events: Events,
+    /// The clocks of all units.
+    pub(crate) timers: Timers<(UnitId, Timer)>,
+    /// Who waits for which process.
+    pub(crate) reaper: Reaper<(UnitId, Role)>,
+    /// The control groups.
+    pub(crate) cgroups: Cgroups,
+    /// Facts for plans and conditions.
+    pub(crate) facts: Facts,
+    /// Children whose program does not run yet.
+    pub(crate) reports: BTreeMap<i32, (UnitId, ExecReport)>,
+    /// Descriptors handed over for transient units that have not started.
+    pub(crate) handed: BTreeMap<UnitId, Vec<OwnedFd>>,
+    pidfds: BTreeMap<i32, OwnedFd>,
+}
+
+impl NodeHost {
+    /// A host on the control groups mounted at `root`.
+    pub(crate) fn open(cgroup_root: &Path) -> std::io::Result<Self> {
+        let host = Self {
+            events: Events::open()?,
+            timers: Timers::default(),
+            reaper: Reaper::default(),
+            cgroups: Cgroups::open(cgroup_root)?,
+            facts: node::facts(),
+            reports: BTreeMap::new(),
+            handed: BTreeMap::new(),
+            pidfds: BTreeMap::new(),
+        };
+        host.events.add(host.cgroups.events(), Source::Cgroups)?;
+        Ok(host)
+    }
+
+    /// A process was waited for.
+    pub(crate) fn process_gone(&mut self, pid: i32) {
+        self.pidfds.remove(&pid);
+        if let Some((_, report)) = self.reports.remove(&pid) {
+            self.events.remove(&report.pipe);
+        }
+    }
+
+    /// A process that a service names as its main one. Its status, if it has ended already.
+    pub(crate) fn adopt(&mut self, pid: i32, id: UnitId) -> Option<ExitStatus> {
+        if let Some(fd) = Pid::from_raw(pid)
+            .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok())
+        {
+            self.pidfds.insert(pid, fd);
+        }
+        self.reaper.register_known(pid, (id, Role::Main))
+    }
+
+    fn plan(&self, service: &Spawn<'_>, accounts: Accounts) -> Result<ExecPlan, String> {
+        match (service.command, &service.state.plan) {
+            (Some(command), _) => {
+                let host = NodePlanHost {
+                    accounts,
+                    facts: &self.facts,
+                };
+                let variables = variables(service);
+                ExecPlan::of(&Planning {
+                    unit: service.unit,
+                    command,
+                    host: &host,
+                    variables: &variables,
+                })
+            }
+            (None, Some(plan)) => Ok(plan.as_ref().clone()),
+            (None, None) => Err("has nothing to run".into()),
+        }
+    }
+}
+
+/// Variables that PID 1 adds, systemd.exec(5) "Environment Variables Set or Propagated by the Service Manager".
+fn variables(service: &Spawn<'_>) -> Vec<(String, String)> {
+    let mut variables = Vec::new();
+    let mut add = |name: &str, value: String| variables.push((name.to_string(), value));
+    let settings = &service.unit.service;
+    let state = &service.state;
+    let notify = settings.kind.kind(!settings.exec.start.is_empty()) == ServiceType::Notify;
+    if settings.notify.access(notify) != NotifyAccess::None {
+        add("NOTIFY_SOCKET", spec_layout::path::NOTIFY_SOCKET.into());
+    }
+    if settings.notify.watchdog_us > 0 && service.role == Role::Main {
+        add("WATCHDOG_USEC", settings.notify.watchdog_us.to_string());
+    }
+    if let Some(invocation) = &state.invocation {
+        add("INVOCATION_ID", invocation.clone());
+    }
+    if let Some(pid) = state.main {
+        add("MAINPID", pid.to_string());
+    }
+    if matches!(state.phase, Phase::Stop | Phase::StopPost) {
+        add("SERVICE_RESULT", state.result.word().into());
+        if let Some(exit) = state.main_exit {
+            let (code, status) = match exit {
+                ExitStatus::Exited(code) => ("exited", code.to_string()),
+                ExitStatus::Signaled(signal) => (
+                    "killed",
+                    signal_name(signal).trim_start_matches("SIG").into(),
+                ),
+            };
+            add("EXIT_CODE", code.into());
+            add("EXIT_STATUS", status);
+        }
+    }
+    variables
+}
+
+/// PID 1 holds a pidfd for each service: raises its number of open files to the most allowed.
+pub(super) fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
+}
+
+fn invocation_id() -> String {
+    let mut bytes = [0; 16];
+    // Not blocking: early in boot the kernel may have too little entropy for a random id.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Host for NodeHost {
+    fn now_us(&self) -> u64 {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000
+            + u64::try_from(now.tv_nsec).unwrap_or(0) / 1000
+    }
+
+    fn spawn(&mut self, service: &mut Spawn<'_>) -> Result<i32, String> {
+        service.state.invocation.get_or_insert_with(invocation_id);
+        let plan = self.plan(service, node::accounts())?;
+        let fds = self.handed.remove(&service.id).unwrap_or_default();
+        let owner = plan
+            .credentials
+            .as_ref()
+            .map(|credentials| (credentials.uid, credentials.gid));
+        let group = self
+            .cgroups
+            .create(&plan.cgroup, owner)
+            .map_err(|cause| format!("control group: {cause}"))?;
+        service.state.cgroup = Some(plan.cgroup.path.clone());
+        let removed = plan.directories.iter().filter(|folder| folder.remove);
+        service.state.folders = removed.map(|Directory { path, .. }| path.clone()).collect();
+        let name = &service.unit.name;
+        let spawned = spawn::spawn(&plan, name, Some(group.as_fd()), &fds)
+            .map_err(|cause| format!("process: {cause}"))?;
+        let pid = spawned.child.pid;
+        self.reaper.register_new(pid, (service.id, service.role));
+        self.pidfds.insert(pid, spawned.child.pidfd);
+        if self
+            .events
+            .add(&spawned.report.pipe, Source::Exec(pid.unsigned_abs()))
+            .is_ok()
+        {
+            self.reports.insert(pid, (service.id, spawned.report));
+        }
+        Ok(pid)
+    }
+
+    fn signal(&mut self, pid: i32, signal: i32) {
+        // Every number that a unit file can name is one that the kernel takes.
+        let named = Signal::from_named_raw(signal);
+        let sent = match (self.pidfds.get(&pid), named) {
+            (Some(fd), Some(signal)) => rustix::process::pidfd_send_signal(fd, signal).is_ok(),
+            _ => crate::sys::signal::send(pid, signal),
+        };
+        if !sent {
+            crate::debug!("process {pid} is gone before signal {signal}");
+        }
+    }
+
+    fn signal_group(&mut self, group: &str, signal: i32) -> usize {
+        if signal == libc::SIGKILL {
+            let populated = self.cgroups.populated(group);
+            if let (true, Err(cause)) = (populated, self.cgroups.kill(group)) {
+                crate::error!("{group}: cgroup.kill: {cause}");
+            }
+            return usize::from(populated);
+        }
+        let processes = self.cgroups.processes(group);
+        processes
+            .iter()
+            .filter(|pid| crate::sys::signal::send(**pid, signal))
+            .count()
+    }
+
+    fn populated(&self, group: &str) -> bool {
+        self.cgroups.populated(group)
+    }
+
+    fn ran_out_of_memory(&self, group: &str) -> bool {
+        self.cgroups.ran_out_of_memory(group)
+    }
+
+    fn clean(&mut self, state: &mut UnitState) {
+        if let Some(group) = &state.cgroup {
+            self.cgroups.remove(group);
+            if !self.cgroups.exists(group) {
+                state.cgroup = None;
+            }
+        }
+        for folder in std::mem::take(&mut state.folders) {
+            match fs::remove_dir_all(&folder) {
+                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                    crate::warning!("{folder}: {cause}");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn arm(&mut self, id: UnitId, timer: Timer, at_us: Option<u64>) {
+        self.timers.set((id, timer), at_us);
+    }
+
+    fn say(&mut self, level: Level, unit: &str, message: &str) {
+        crate::log::say(level, format_args!("{unit}: {message}"));
+    }
+}

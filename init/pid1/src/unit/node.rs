@@ -1,0 +1,215 @@
+//! The node as units see it: unit files, facts, users, environment files. Each reading is bounded and never waits.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Read as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use spec_unit::account::Accounts;
+use spec_unit::directive::PlanHost;
+use spec_unit::load::{EntryKind, UnitSource};
+use spec_unit::parse::MAX_FILE;
+use spec_unit::specifier::Facts;
+
+/// Unit files out of the file system.
+#[derive(Debug)]
+pub(crate) struct UnitFiles;
+
+impl UnitSource for UnitFiles {
+    fn list(&self, folder: &str) -> Result<Vec<(String, EntryKind)>, String> {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(cause)
+                if matches!(
+                    cause.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(Vec::new());
+            }
+            Err(cause) => return Err(format!("{folder}: {cause}")),
+        };
+        let mut found = Vec::new();
+        for entry in entries.filter_map(Result::ok) {
+            let (Ok(name), Ok(kind)) = (entry.file_name().into_string(), entry.file_type()) else {
+                continue;
+            };
+            let kind = if kind.is_symlink() {
+                EntryKind::Link
+            } else if kind.is_dir() {
+                EntryKind::Folder
+            } else {
+                EntryKind::File
+            };
+            found.push((name, kind));
+        }
+        found.sort_by(|left, right| left.0.cmp(&right.0));
+        Ok(found)
+    }
+
+    fn link(&self, path: &str) -> Result<String, String> {
+        let target = fs::read_link(path).map_err(|cause| format!("{path}: {cause}"))?;
+        target
+            .into_os_string()
+            .into_string()
+            .map_err(|_| format!("{path}: its target is not UTF-8"))
+    }
+
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
+        match read_bounded(Path::new(path), MAX_FILE + 1) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(format!("{path}: {cause}")),
+        }
+    }
+}
+
+/// The start of a regular file; a fifo, a socket or a device is refused, not waited for. /dev/null is empty.
+pub(crate) fn read_bounded(path: &Path, limit: usize) -> std::io::Result<Vec<u8>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_char_device() {
+        return Ok(Vec::new());
+    }
+    if !kind.is_file() {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            "is not a file",
+        ));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn text(path: &str) -> String {
+    let bytes = read_bounded(Path::new(path), MAX_FILE).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).trim().to_string()
+}
+
+/// What the node knows about itself.
+pub(crate) fn facts() -> Facts {
+    let release = text("/etc/os-release");
+    let field = |name: &str| {
+        let value = release
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        value.unwrap_or_default().trim_matches('"').to_string()
+    };
+    let uname = rustix::system::uname();
+    let memory = text("/proc/meminfo");
+    let memory = memory.lines().find_map(|line| {
+        line.strip_prefix("MemTotal:")?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    });
+    let number = |path: &str| text(path).parse::<u64>().unwrap_or(u64::MAX);
+    let tasks = number("/proc/sys/kernel/pid_max").min(number("/proc/sys/kernel/threads-max"));
+    Facts {
+        hostname: uname.nodename().to_string_lossy().into_owned(),
+        machine_id: text("/etc/machine-id"),
+        boot_id: text("/proc/sys/kernel/random/boot_id").replace('-', ""),
+        kernel_release: uname.release().to_string_lossy().into_owned(),
+        architecture: if cfg!(target_arch = "aarch64") {
+            "arm64"
+        } else {
+            "x86-64"
+        }
+        .into(),
+        os_id: field("ID"),
+        os_version_id: field("VERSION_ID"),
+        os_variant_id: field("VARIANT_ID"),
+        os_build_id: field("BUILD_ID"),
+        image_id: field("IMAGE_ID"),
+        image_version: field("IMAGE_VERSION"),
+        memory_bytes: memory.unwrap_or(0u64).saturating_mul(1024),
+        tasks: if tasks == u64::MAX { 0 } else { tasks },
+    }
+}
+
+/// The users and groups of now.
+pub(crate) fn accounts() -> Accounts {
+    Accounts::parse(&text("/etc/passwd"), &text("/etc/group"))
+}
+
+/// What plans are made from.
+#[derive(Debug)]
+pub(crate) struct NodePlanHost<'a> {
+    /// Users and groups.
+    pub(crate) accounts: Accounts,
+    /// The node.
+    pub(crate) facts: &'a Facts,
+}
+
+impl PlanHost for NodePlanHost<'_> {
+    fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    fn facts(&self) -> &Facts {
+        self.facts
+    }
+
+    fn environment_file(&self, path: &str) -> Result<Option<String>, String> {
+        match read_bounded(Path::new(path), spec_unit::environment::MAX_FILE) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(format!("{path}: {cause}")),
+        }
+    }
+
+    fn is_program(&self, path: &str) -> bool {
+        let metadata = File::open(path).and_then(|file| file.metadata());
+        metadata
+            .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fifo_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        assert!(read_bounded(&path, 10).is_err());
+        assert_eq!(read_bounded(Path::new("/dev/null"), 10).unwrap(), b"");
+    }
+
+    #[test]
+    fn folders_are_listed_with_their_links() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("a.service.d")).unwrap();
+        fs::write(folder.path().join("a.service"), "").unwrap();
+        std::os::unix::fs::symlink("a.service", folder.path().join("b.service")).unwrap();
+        let path = folder.path().to_str().unwrap();
+        let expected = [
+            ("a.service", EntryKind::File),
+            ("a.service.d", EntryKind::Folder),
+            ("b.service", EntryKind::Link),
+        ];
+        assert_eq!(
+            UnitFiles.list(path).unwrap(),
+            expected.map(|(name, kind)| (name.to_string(), kind))
+        );
+        assert_eq!(
+            UnitFiles.link(&format!("{path}/b.service")).unwrap(),
+            "a.service"
+        );
+        assert_eq!(UnitFiles.list("/nowhere").unwrap(), []);
+        assert_eq!(UnitFiles.read("/nowhere/a").unwrap(), None);
+    }
+
+    #[test]
+    fn this_machine_has_facts() {
+        let facts = facts();
+        assert!(facts.memory_bytes > 1 << 20 && facts.tasks > 0 && facts.boot_id.len() == 32);
+    }
+}

@@ -1,0 +1,775 @@
+//! The supervisor: all units, their jobs, and the loop that turns events into their next steps.
+//!
+//! Each event reaches one unit's [`Machine`]; [`Supervisor::settle`] then draws what follows for the others: a job is
+//! done, dependents stop, watchers hear of it. Nothing here waits but [`Supervisor::turn`].
+
+use std::path::Path;
+use std::time::Duration;
+
+use spec_unit::control::{ExitStatus, ShutdownAction, UnitStatus};
+use spec_unit::directive::dependency::Relation;
+use spec_unit::finding::{Finding, Severity};
+use spec_unit::graph::{Graph, JobKind, Transaction, UnitId};
+use spec_unit::load::Loader;
+use spec_unit::name::{UnitName, UnitType};
+use spec_unit::unit::LoadState;
+
+use super::Config;
+use super::condition;
+use super::host::NodeHost;
+use super::job::Jobs;
+use super::node::{self, UnitFiles};
+use super::spawn::ExecOutcome;
+use super::state::{Active, Outcome, Phase, UnitState};
+use super::supervise::{Host as _, Machine, Role};
+use crate::error::{Error, Result, What, settle};
+use crate::event::Source;
+use crate::notify::NotifySocket;
+use crate::protocol::Control;
+
+/// How often a shutdown names who delays it.
+const REPORT_US: u64 = 5_000_000;
+/// Time that killed processes get to go away at the very end.
+const LAST_US: u64 = 3_000_000;
+/// Most messages of one kind taken per turn.
+const BATCH: usize = 64;
+
+/// A shutdown under way.
+#[derive(Debug, Clone, Copy)]
+struct Shutdown {
+    action: ShutdownAction,
+    deadline_us: u64,
+    report_us: u64,
+    killed: bool,
+}
+
+/// All units and what they are supervised with.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    config: Config,
+    pub(super) graph: Graph,
+    pub(super) states: Vec<UnitState>,
+    pub(super) jobs: Jobs,
+    pub(super) host: NodeHost,
+    notify: Option<NotifySocket>,
+    pub(super) control: Option<Control>,
+    shutdown: Option<Shutdown>,
+}
+
+impl Supervisor {
+    /// Opens sockets and the loop. Without the loop nothing can be supervised; a missing socket is said.
+    pub(crate) fn open(config: &Config) -> Result<Self> {
+        let host = NodeHost::open(&config.cgroup_root)
+            .map_err(|cause| Error::new(What::EventLoop, cause))?;
+        super::host::raise_open_files();
+        let socket =
+            |path: &Path| Error::at::<std::io::Error>(What::Sockets, path.display().to_string());
+        let notify =
+            NotifySocket::open(&config.notify_socket).map_err(socket(&config.notify_socket));
+        let control = Control::open(&config.control_socket).map_err(socket(&config.control_socket));
+        let (notify, control) = (said(notify), said(control));
+        let listen = |fd, source| {
+            said(
+                host.events
+                    .add(fd, source)
+                    .map_err(|cause| Error::new(What::Sockets, cause)),
+            )
+        };
+        if let Some(notify) = &notify {
+            listen(notify.fd(), Source::Notify);
+        }
+        if let Some(control) = &control {
+            listen(control.fd(), Source::Control);
+        }
+        let (graph, states, jobs) = (Graph::default(), Vec::new(), Jobs::default());
+        Ok(Self {
+            config: config.clone(),
+            graph,
+            states,
+            jobs,
+            host,
+            notify,
+            control,
+            shutdown: None,
+        })
+    }
+
+    /// Starts the unit that brings in all others.
+    pub(crate) fn start_target(&mut self, target: &str) {
+        if let Err(message) = self.request(target, JobKind::Start) {
+            settle(&Error::new(What::Units, message));
+        }
+    }
+
+    fn loader<T>(
+        &mut self,
+        use_it: impl FnOnce(&mut Graph, &Loader<'_>) -> std::result::Result<T, String>,
+    ) -> std::result::Result<T, String> {
+        let allowed =
+            node::read_bounded(&self.config.isolation_allowed, 1 << 16).unwrap_or_default();
+        let allowed = String::from_utf8_lossy(&allowed)
+            .lines()
+            .map(|line| line.trim().to_string())
+            .collect::<Vec<_>>();
+        let loader = Loader::new(&UnitFiles, &self.host.facts)?.allow(allowed);
+        use_it(&mut self.graph, &loader)
+    }
+
+    /// The place of a unit, its files read if that has not been done.
+    fn load(&mut self, name: &str) -> std::result::Result<UnitId, String> {
+        let known = self.graph.id(name);
+        let sound = known
+            .and_then(|id| self.graph.unit(id))
+            .is_some_and(|unit| unit.load == LoadState::Loaded);
+        let (id, findings) = match known {
+            Some(id) if sound => return Ok(id),
+            Some(id) => (id, self.loader(|graph, loader| graph.reload(loader, id))?),
+            None => self.loader(|graph, loader| graph.load(loader, name))?,
+        };
+        self.make_room();
+        findings.iter().for_each(say);
+        Ok(id)
+    }
+
+    /// A state for every place in the graph.
+    pub(super) fn make_room(&mut self) {
+        let places = self.graph.units().map(|(id, _)| id + 1).max().unwrap_or(0);
+        if self.states.len() < places {
+            self.states.resize_with(places, UnitState::default);
+        }
+    }
+
+    fn phase(&self, id: UnitId) -> Phase {
+        self.states.get(id).map_or(Phase::Dead, |state| state.phase)
+    }
+
+    fn is_active(&self, id: UnitId) -> bool {
+        matches!(
+            self.phase(id).active(),
+            Active::Active | Active::Reloading | Active::Activating
+        )
+    }
+
+    /// Queues what a request means for all units.
+    pub(super) fn request(&mut self, name: &str, kind: JobKind) -> std::result::Result<(), String> {
+        let action = match name {
+            "reboot.target" => Some(ShutdownAction::Reboot),
+            "poweroff.target" => Some(ShutdownAction::Poweroff),
+            "halt.target" => Some(ShutdownAction::Halt),
+            _ => None,
+        };
+        if let (Some(action), JobKind::Start) = (action, kind) {
+            self.begin_shutdown(action);
+            return Ok(());
+        }
+        if self.shutdown.is_some() && kind != JobKind::Stop {
+            return Err("the node is shutting down".into());
+        }
+        let id = self.load(name)?;
+        let transaction = {
+            let active = |id: UnitId| self.is_active(id);
+            match kind {
+                JobKind::Start => self.graph.start(id, &active)?,
+                JobKind::Stop => self.graph.stop([id], &active),
+                JobKind::Restart => self.graph.restart(id, &active)?,
+            }
+        };
+        self.submit(&transaction);
+        Ok(())
+    }
+
+    fn submit(&mut self, transaction: &Transaction) {
+        transaction
+            .skipped
+            .iter()
+            .for_each(|skipped| crate::warning!("not started: {skipped}"));
+        let findings = self.jobs.submit(transaction, &self.graph);
+        findings.iter().for_each(say);
+    }
+
+    /// Begins every job whose turn it is.
+    pub(crate) fn run_jobs(&mut self) {
+        while let Some((id, kind)) = self.jobs.next(&self.graph) {
+            match kind {
+                JobKind::Start => self.run_start(id),
+                JobKind::Stop | JobKind::Restart => {
+                    let restarting = kind == JobKind::Restart;
+                    self.with_machine(id, |machine| {
+                        machine.state.restarting = restarting;
+                        machine.stop();
+                    });
+                }
+            }
+        }
+    }
+
+    fn run_start(&mut self, id: UnitId) {
+        match self.phase(id).active() {
+            Active::Active | Active::Reloading => self.jobs.finish(id, &self.graph),
+            Active::Deactivating => self.jobs.postpone(id),
+            Active::Activating if self.phase(id) != Phase::AutoRestart => {}
+            _ => self.start_now(id, false),
+        }
+    }
+
+    /// Starts a unit that is down, if its conditions hold.
+    fn start_now(&mut self, id: UnitId, automatic: bool) {
+        let Some(unit) = self.graph.unit(id) else {
+            return;
+        };
+        let unmet = condition::check(&unit.conditions, &self.host.facts).err();
+        let target = unit.kind == UnitType::Target;
+        self.with_machine(id, |machine| match unmet {
+            Some(unmet) => {
+                machine.state.result = if unmet.assert {
+                    Outcome::Assert
+                } else {
+                    Outcome::Condition
+                };
+                machine.state.reason = Some(unmet.what);
+                machine.state.phase = if unmet.assert {
+                    Phase::Failed
+                } else {
+                    Phase::Dead
+                };
+            }
+            None if target => {
+                machine.state.result = Outcome::Success;
+                machine.state.reason = None;
+                machine.state.phase = Phase::Active;
+            }
+            None => machine.begin(automatic),
+        });
+    }
+
+    /// Lets a unit take one step, and draws what follows.
+    pub(super) fn with_machine<T>(
+        &mut self,
+        id: UnitId,
+        step: impl FnOnce(&mut Machine<'_>) -> T,
+    ) -> Option<T> {
+        let (unit, state) = (self.graph.unit(id)?, self.states.get_mut(id)?);
+        let before = state.phase;
+        let done = step(&mut Machine {
+            id,
+            unit,
+            state,
+            host: &mut self.host,
+        });
+        self.settle(id, before);
+        Some(done)
+    }
+
+    fn settle(&mut self, id: UnitId, before: Phase) {
+        let now = self.host.now_us();
+        let Some(state) = self.states.get_mut(id) else {
+            return;
+        };
+        let phase = state.phase;
+        let changed = before.active() != phase.active();
+        if changed {
+            state.since_us = now;
+            self.tell(id);
+        }
+        if phase != before {
+            self.announce(id);
+        }
+        if phase.is_down() {
+            // Waits for the unit to be down end here.
+            self.jobs.wake(id);
+        }
+        self.settle_job(id, phase);
+        if changed && before.is_up() && self.jobs.get(id).is_none() {
+            self.stop_bound(id);
+        }
+        if phase != before && phase == Phase::Failed {
+            self.trigger(id, Relation::OnFailure);
+        } else if phase != before && phase == Phase::Dead && before.active() == Active::Deactivating
+        {
+            self.trigger(id, Relation::OnSuccess);
+        }
+        if changed && phase.is_down() {
+            self.stop_unneeded(id);
+        }
+    }
+
+    fn tell(&self, id: UnitId) {
+        let (Some(unit), Some(state)) = (self.graph.unit(id), self.states.get(id)) else {
+            return;
+        };
+        let (name, reason) = (&unit.name, state.reason.as_deref().unwrap_or_default());
+        match state.phase {
+            Phase::Active => crate::info!("reached {name}"),
+            Phase::Running | Phase::Exited => crate::info!("{name} started"),
+            Phase::Failed => crate::error!("{name} failed ({}): {reason}", state.result.word()),
+            Phase::AutoRestart => {
+                crate::warning!(
+                    "{name} ended ({}): {reason}; restart {}",
+                    state.result.word(),
+                    state.restarts
+                );
+            }
+            Phase::Dead if !reason.is_empty() && state.result.is_fine() => {
+                crate::info!("{name} skipped: {reason}")
+            }
+            Phase::Dead => crate::info!("{name} stopped"),
+            phase => crate::debug!("{name}: {}", phase.word()),
+        }
+    }
+
+    fn settle_job(&mut self, id: UnitId, phase: Phase) {
+        let Some(job) = self.jobs.get(id).filter(|job| job.running) else {
+            return;
+        };
+        match job.kind {
+            JobKind::Start if phase.is_up() => self.jobs.finish(id, &self.graph),
+            JobKind::Start if phase == Phase::Dead => {
+                self.jobs.finish(id, &self.graph);
+            }
+            JobKind::Start if phase.is_down() => {
+                self.jobs.finish(id, &self.graph);
+                self.fail_dependents(id);
+            }
+            JobKind::Stop if phase.is_down() => self.jobs.finish(id, &self.graph),
+            JobKind::Restart if phase.is_down() => self.jobs.stopped_for_restart(id, &self.graph),
+            _ => {}
+        }
+    }
+
+    /// Starts that wait for a unit that has failed will not happen.
+    fn fail_dependents(&mut self, id: UnitId) {
+        let name = self
+            .graph
+            .unit(id)
+            .map(|unit| unit.name.clone())
+            .unwrap_or_default();
+        let relations = [Relation::Requires, Relation::BindsTo, Relation::Requisite];
+        let dependents: Vec<UnitId> = relations
+            .iter()
+            .flat_map(|relation| self.graph.dependents(id, *relation))
+            .collect();
+        for dependent in dependents {
+            if self
+                .jobs
+                .get(dependent)
+                .is_none_or(|job| job.kind != JobKind::Start || job.running)
+            {
+                continue;
+            }
+            if let Some(state) = self.states.get_mut(dependent) {
+                state.result = Outcome::Dependency;
+                state.reason = Some(format!("{name} did not start"));
+                let unit = self
+                    .graph
+                    .unit(dependent)
+                    .map(|unit| unit.name.as_str())
+                    .unwrap_or_default();
+                crate::error!("{unit} not started: {name} did not start");
+            }
+            self.jobs.finish(dependent, &self.graph);
+            self.announce(dependent);
+            self.trigger(dependent, Relation::OnFailure);
+            self.fail_dependents(dependent);
+        }
+    }
+
+    /// A unit went down by itself: those bound to it follow.
+    fn stop_bound(&mut self, id: UnitId) {
+        let bound: Vec<UnitId> = self
+            .graph
+            .dependents(id, Relation::BindsTo)
+            .filter(|bound| self.is_active(*bound))
+            .collect();
+        if !bound.is_empty() {
+            let transaction = self.graph.stop(bound, &|id| self.is_active(id));
+            self.submit(&transaction);
+        }
+    }
+
+    fn stop_unneeded(&mut self, id: UnitId) {
+        let needs = [
+            Relation::Requires,
+            Relation::Wants,
+            Relation::BindsTo,
+            Relation::Upholds,
+        ];
+        let unneeded: Vec<UnitId> = needs
+            .iter()
+            .flat_map(|relation| self.graph.on(id, *relation))
+            .filter(|on| {
+                self.graph
+                    .unit(*on)
+                    .is_some_and(|unit| unit.dependencies.stop_when_unneeded)
+            })
+            .filter(|on| self.phase(*on).is_up() && self.jobs.get(*on).is_none())
+            .filter(|on| {
+                !needs.iter().any(|need| {
+                    self.graph
+                        .dependents(*on, *need)
+                        .any(|user| self.is_active(user))
+                })
+            })
+            .collect();
+        if !unneeded.is_empty() {
+            let transaction = self.graph.stop(unneeded, &|id| self.is_active(id));
+            self.submit(&transaction);
+        }
+    }
+
+    fn trigger(&mut self, id: UnitId, relation: Relation) {
+        if self.shutdown.is_some() {
+            return;
+        }
+        let list = self
+            .graph
+            .unit(id)
+            .map(|unit| unit.dependencies.of(relation).map(|on| on.on.clone()));
+        for name in list.into_iter().flatten().collect::<Vec<_>>() {
+            if let Err(message) = self.request(&name, JobKind::Start) {
+                crate::warning!("{name} not started: {message}");
+            }
+        }
+    }
+
+    /// The state of a unit for whoever asks.
+    pub(super) fn status(&self, id: UnitId) -> Option<UnitStatus> {
+        let (unit, state) = (self.graph.unit(id)?, self.states.get(id)?);
+        let waits = self
+            .jobs
+            .get(id)
+            .filter(|job| !job.running)
+            .map(|job| match job.kind {
+                JobKind::Start => "waits for its turn to start",
+                _ => "waits for its turn to stop",
+            });
+        Some(UnitStatus {
+            name: unit.name.clone(),
+            description: unit.description.text.clone(),
+            load: unit.load.word().into(),
+            active: state.phase.active().word().into(),
+            sub: state.phase.word().into(),
+            main_pid: state.main,
+            cgroup: state.cgroup.clone(),
+            status_text: state.status_text.clone(),
+            result: state.result.word().into(),
+            exit: state.main_exit,
+            restarts: state.restarts,
+            reason: state
+                .reason
+                .clone()
+                .or(unit.reason.clone())
+                .or(waits.map(String::from)),
+            since_monotonic_us: state.since_us,
+        })
+    }
+
+    /// Waits for something to happen, at most `longest`, and acts on it.
+    pub(crate) fn turn(&mut self, longest: Duration) -> std::io::Result<()> {
+        let now = self.host.now_us();
+        let shutdown = self
+            .shutdown
+            .map(|shutdown| shutdown.report_us.min(shutdown.deadline_us));
+        let next = self.host.timers.next_us().into_iter().chain(shutdown).min();
+        let until = next.map_or(longest, |next| {
+            longest.min(Duration::from_micros(next.saturating_sub(now)))
+        });
+        let mut ready = self.host.events.wait(until)?;
+        // What a process said, and whether its program ran, is heard before its end.
+        ready.sort_by_key(|source| match source {
+            Source::Exec(_) => 0,
+            Source::Notify => 1,
+            Source::Signals => 2,
+            Source::Cgroups => 3,
+            Source::Control | Source::Client(_) => 4,
+        });
+        for source in ready {
+            match source {
+                Source::Exec(pid) => self.exec_report(pid as i32),
+                Source::Notify => self.hear(),
+                Source::Signals => self.take_signals(),
+                Source::Cgroups => self.groups_changed(),
+                Source::Control => self.accept(),
+                Source::Client(number) => self.serve(number),
+            }
+        }
+        let now = self.host.now_us();
+        while let Some((id, timer)) = self.host.timers.due(now) {
+            if self.phase(id) == Phase::AutoRestart {
+                self.restart_due(id);
+            } else {
+                self.with_machine(id, |machine| machine.timer(timer));
+            }
+        }
+        self.watch_shutdown(now);
+        Ok(())
+    }
+
+    fn restart_due(&mut self, id: UnitId) {
+        if self.jobs.get(id).is_none() && self.shutdown.is_none() {
+            self.jobs.submit_running(id);
+            self.start_now(id, true);
+        }
+    }
+
+    fn exec_report(&mut self, pid: i32) {
+        let Some((id, mut report)) = self.host.reports.remove(&pid) else {
+            return;
+        };
+        let outcome = report.outcome();
+        if outcome == ExecOutcome::Pending {
+            self.host.reports.insert(pid, (id, report));
+            return;
+        }
+        self.host.events.remove(&report.pipe);
+        self.with_machine(id, |machine| match outcome {
+            ExecOutcome::Failed(message) => machine.exec_failed(&message),
+            _ => machine.exec_done(pid),
+        });
+    }
+
+    fn take_signals(&mut self) {
+        const FIRST: i32 = crate::sys::signal::SIGRTMIN;
+        while let Some(signal) = self.host.events.signal() {
+            match signal {
+                libc::SIGCHLD => {}
+                libc::SIGINT => self.begin_shutdown(ShutdownAction::Reboot),
+                libc::SIGPWR => self.begin_shutdown(ShutdownAction::Poweroff),
+                _ if signal == FIRST + 3 => self.begin_shutdown(ShutdownAction::Halt),
+                _ if signal == FIRST + 4 => self.begin_shutdown(ShutdownAction::Poweroff),
+                _ if signal == FIRST + 5 => self.begin_shutdown(ShutdownAction::Reboot),
+                other => crate::notice!("signal {other} means nothing here"),
+            }
+        }
+        self.reap();
+    }
+
+    fn reap(&mut self) {
+        loop {
+            let (ended, more) = self.host.reaper.reap();
+            for (pid, (id, role), status) in ended {
+                self.ended(pid, id, role, status);
+            }
+            if !more {
+                return;
+            }
+        }
+    }
+
+    fn ended(&mut self, pid: i32, id: UnitId, role: Role, status: ExitStatus) {
+        if self.host.reports.contains_key(&pid) {
+            self.exec_report(pid);
+        }
+        self.host.process_gone(pid);
+        let Some(state) = self.states.get(id) else {
+            return;
+        };
+        let (main, control) = (state.main == Some(pid), state.control == Some(pid));
+        self.with_machine(id, |machine| match role {
+            Role::Main if main => machine.main_ended(status),
+            Role::Control if control => machine.control_ended(status),
+            // A process that is no longer what it was made as.
+            _ => {}
+        });
+    }
+
+    /// Takes in what services say.
+    fn hear(&mut self) {
+        for _ in 0..BATCH {
+            let received = match &self.notify {
+                Some(socket) => socket.receive(),
+                None => return,
+            };
+            let (pid, message) = match received {
+                Ok(Some(received)) => received,
+                Ok(None) => return,
+                Err(cause) => return crate::warning!("notify socket: {cause}"),
+            };
+            let Some(id) = self.unit_of(pid) else {
+                crate::debug!("process {pid} belongs to no unit; its message is dropped");
+                continue;
+            };
+            let heard = self
+                .with_machine(id, |machine| machine.hears(pid))
+                .unwrap_or(false);
+            if !heard {
+                let unit = self
+                    .graph
+                    .unit(id)
+                    .map(|unit| unit.name.as_str())
+                    .unwrap_or_default();
+                crate::debug!("{unit}: process {pid} may not speak for it (NotifyAccess=)");
+                continue;
+            }
+            if let Some(main) = message.main_pid {
+                self.new_main(id, main);
+            }
+            self.with_machine(id, |machine| machine.notified(&message));
+            self.announce(id);
+        }
+    }
+
+    /// The unit of a process: as registered, or by its control group.
+    fn unit_of(&self, pid: i32) -> Option<UnitId> {
+        if let Some((id, _)) = self.host.reaper.owner(pid) {
+            return Some(id);
+        }
+        let group = self.host.cgroups.of_process(pid)?;
+        let within = |own: &str| {
+            group
+                .strip_prefix(own)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.states
+            .iter()
+            .position(|state| state.cgroup.as_deref().is_some_and(within))
+    }
+
+    /// A service names its main process, which must be one of its own.
+    fn new_main(&mut self, id: UnitId, pid: i32) {
+        let old = self.states.get(id).and_then(|state| state.main);
+        if old == Some(pid) {
+            return;
+        }
+        if self.unit_of(pid) != Some(id) {
+            let unit = self
+                .graph
+                .unit(id)
+                .map(|unit| unit.name.as_str())
+                .unwrap_or_default();
+            return crate::warning!("{unit}: MAINPID={pid} is not one of its processes; ignored");
+        }
+        if let Some(old) = old {
+            self.host.reaper.forget(old);
+        }
+        let ended = self.host.adopt(pid, id);
+        if let Some(state) = self.states.get_mut(id) {
+            state.main = Some(pid);
+        }
+        if let Some(status) = ended {
+            self.ended(pid, id, Role::Main, status);
+        }
+    }
+
+    fn groups_changed(&mut self) {
+        for group in self.host.cgroups.changed() {
+            if self.host.cgroups.populated(&group) {
+                continue;
+            }
+            let Some(id) = self
+                .states
+                .iter()
+                .position(|state| state.cgroup.as_deref() == Some(&group))
+            else {
+                continue;
+            };
+            if self.phase(id).is_down() {
+                if let Some(state) = self.states.get_mut(id) {
+                    self.host.clean(state);
+                }
+            } else {
+                self.with_machine(id, |machine| machine.group_empty());
+            }
+        }
+    }
+
+    /// Stops every unit, then the supervision.
+    pub(super) fn begin_shutdown(&mut self, action: ShutdownAction) {
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.action = action;
+            return;
+        }
+        crate::notice!("shutting down: {action:?}");
+        let now = self.host.now_us();
+        let deadline = u64::try_from(self.config.shutdown_deadline.as_micros()).unwrap_or(u64::MAX);
+        let (deadline_us, report_us) = (now.saturating_add(deadline), now + REPORT_US);
+        self.shutdown = Some(Shutdown {
+            action,
+            deadline_us,
+            report_us,
+            killed: false,
+        });
+        self.jobs.drop_starts();
+        let up = |id: &UnitId| !matches!(self.phase(*id), Phase::Dead | Phase::Failed);
+        let jobs = self
+            .graph
+            .units()
+            .map(|(id, _)| id)
+            .filter(up)
+            .map(|id| (id, JobKind::Stop))
+            .collect();
+        self.submit(&Transaction {
+            jobs,
+            skipped: Vec::new(),
+        });
+    }
+
+    fn watch_shutdown(&mut self, now: u64) {
+        let Some(mut shutdown) = self.shutdown else {
+            return;
+        };
+        if now >= shutdown.report_us {
+            let waiting = self.who_delays();
+            crate::notice!("shutdown waits for {}", waiting.join(", "));
+            shutdown.report_us = now + REPORT_US;
+        }
+        if now >= shutdown.deadline_us && !shutdown.killed {
+            crate::error!(
+                "shutdown: killed, its time is over: {}",
+                self.who_delays().join(", ")
+            );
+            let groups: Vec<String> = self
+                .states
+                .iter()
+                .filter_map(|state| state.cgroup.clone())
+                .collect();
+            for group in &groups {
+                self.host.signal_group(group, libc::SIGKILL);
+            }
+            shutdown.killed = true;
+            shutdown.deadline_us = now + LAST_US;
+        }
+        self.shutdown = Some(shutdown);
+    }
+
+    fn who_delays(&self) -> Vec<String> {
+        let delays = |(id, job): (UnitId, super::job::Job)| {
+            let name = &self.graph.unit(id)?.name;
+            job.running
+                .then(|| format!("{name} ({})", self.phase(id).word()))
+        };
+        self.jobs.iter().filter_map(delays).collect()
+    }
+
+    /// The action of a shutdown whose units have all stopped, or whose time is over.
+    pub(crate) fn is_over(&self) -> Option<ShutdownAction> {
+        let shutdown = self.shutdown?;
+        let over = shutdown.killed && self.host.now_us() >= shutdown.deadline_us;
+        (over || self.jobs.iter().next().is_none()).then_some(shutdown.action)
+    }
+
+    /// Whether a unit file goes by this name.
+    pub(super) fn has_file(&mut self, name: &UnitName) -> bool {
+        let found = self.loader(|_, loader| loader.load(&name.to_string()));
+        found.is_ok_and(|loaded| loaded.unit.load != LoadState::NotFound)
+    }
+
+    fn accept(&mut self) {
+        if let Some(control) = &mut self.control {
+            control.accept(&self.host.events, |uid| {
+                node::accounts().name_of(uid).map(String::from)
+            });
+        }
+    }
+}
+
+/// Says a failure that costs a part.
+fn said<T>(result: Result<T>) -> Option<T> {
+    result.map_err(|error| settle(&error)).ok()
+}
+
+fn say(finding: &Finding) {
+    match finding.severity {
+        Severity::Warning => crate::warning!("{finding}"),
+        Severity::Isolation | Severity::Error => crate::error!("{finding}"),
+    }
+}
