@@ -110,11 +110,8 @@ impl Index {
                 ("post:", _) => pre = Some(false),
                 (dependency, Some(true)) => before.push(name(dependency)),
                 (dependency, Some(false)) => after.push(name(dependency)),
-                (word, None) => {
-                    return Err(
-                        line.error(&format!("expected \"pre:\" or \"post:\" before \"{word}\""))
-                    );
-                }
+                // The kernel's own lines name an algorithm here; kmod passes over it, too.
+                (_, None) => {}
             }
         }
         if let Some(module) = self.modules.get_mut(&name(module)) {
@@ -295,7 +292,7 @@ mod tests {
         );
         let error = Index::parse("", "\n#x\nalias a\n", "", "").unwrap_err();
         assert_eq!((error.file, error.line), ("modules.alias", 3));
-        let error = Index::parse("", "", "softdep a b\n", "").unwrap_err();
+        let error = Index::parse("", "", "softdep\n", "").unwrap_err();
         assert_eq!(error.file, "modules.softdep");
     }
 

@@ -1,5 +1,6 @@
 //! Every `unsafe` of the node services, each behind a safe function that states why it is sound.
 #![allow(unsafe_code)]
 
+pub(crate) mod block;
 pub(crate) mod interface;
 pub(crate) mod packet;
