@@ -94,6 +94,11 @@ impl NodeClient {
         self.verb(name, "restart").await
     }
 
+    /// `POST /v1/units/{name}/kill`: a signal to every process of the unit.
+    pub async fn kill(&self, name: &str, signal: i32) -> Result<(), Error> {
+        self.verb(name, &format!("kill?signal={signal}")).await
+    }
+
     async fn verb(&self, name: &str, verb: &str) -> Result<(), Error> {
         self.http
             .post_empty(&format!("/v1/units/{}/{verb}", encoded(name)), UNIT_TIMEOUT)
@@ -230,6 +235,11 @@ pub mod blocking {
         /// `POST /v1/units/{name}/restart`.
         pub fn restart(&self, name: &str) -> Result<(), Error> {
             self.runtime.block_on(self.client.restart(name))
+        }
+
+        /// `POST /v1/units/{name}/kill`: a signal to every process of the unit.
+        pub fn kill(&self, name: &str, signal: i32) -> Result<(), Error> {
+            self.runtime.block_on(self.client.kill(name, signal))
         }
 
         /// `GET /v1/logs`: calls `each` per entry, until it says `false` or the stream ends.

@@ -17,12 +17,7 @@ use crate::{
     switch::{Line, PortId, Switch},
     vm::{Boot, Credential, Disk, DiskBus, Nic, NicModel, Peer, Via, Vm, VmSpec},
 };
-use client::{
-    http::Http,
-    node::{Target, blocking::NodeClient},
-    tls::Server,
-    trust::Purpose,
-};
+use client::node::{Target, blocking::NodeClient};
 pub use folder::{Identity, NodeIdentity, certificate, target};
 use serde::{Deserialize, Serialize};
 pub use status::{ClusterStatus, EtcdView, MemberView, NodeView};
@@ -175,33 +170,6 @@ impl Node {
     /// A client of its API, as the operator.
     pub fn api(&self) -> Result<NodeClient> {
         NodeClient::new(&self.target).map_err(|error| Error::Failed(error.to_string()))
-    }
-
-    /// POST to a path of its API, as the operator.
-    pub fn post(&self, path: &str) -> Result<()> {
-        let failed = |error: client::http::Error| Error::Failed(error.to_string());
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(Error::doing("start a runtime"))?;
-        runtime.block_on(async {
-            let target = &self.target;
-            let server = Server {
-                roots: target.roots.clone(),
-                cluster_id: target.cluster_id.clone(),
-                purpose: Purpose::Node,
-                name: target.name.clone(),
-            };
-            let http = Http::new(
-                target.address,
-                &server,
-                Some((&target.certificate, &target.key)),
-            )
-            .map_err(failed)?;
-            http.post_empty(path, client::http::TIMEOUT)
-                .await
-                .map_err(failed)
-        })
     }
 
     /// Its disk's file.

@@ -139,8 +139,9 @@ impl Cluster {
                 Ok(())
             }
             Fault::Kill { node, unit } => {
-                let path = format!("/v1/units/{unit}/kill?signal={KILL}");
-                self.named(node)?.post(&path)
+                let api = self.named(node)?.api()?;
+                api.kill(unit, KILL)
+                    .map_err(|error| Error::Failed(error.to_string()))
             }
         }
     }

@@ -47,6 +47,12 @@ const TESTS: &[Test] = &[
         a_hung_machine_is_reset_by_its_watchdog,
     ),
     test("twenty_boots_in_a_row", 2, 1800, twenty_boots_in_a_row),
+    test(
+        "ten_thousand_orphans_are_reaped",
+        2,
+        600,
+        ten_thousand_orphans_are_reaped,
+    ),
 ];
 
 const fn test(
@@ -239,4 +245,16 @@ fn twenty_boots_in_a_row(context: &Context) -> Outcome {
         context.say(&format!("boot {boot} of 20"));
     }
     Ok(())
+}
+
+/// The image's own unit makes them and counts what is left.
+fn ten_thousand_orphans_are_reaped(context: &Context) -> Outcome {
+    let mut spec = ClusterSpec::new("o", &context.folder.join("o"), context.image("test")?);
+    spec.masters = 1;
+    spec.boot = BootWay::Direct;
+    let mut cluster = Cluster::create(spec)?;
+    cluster.start()?;
+    let mut serial = cluster.node_mut(0)?.vm().serial();
+    let said = serial.wait_for("test-orphans:", Duration::from_secs(400))?;
+    check(said.contains("none left"), || said)
 }

@@ -54,7 +54,8 @@ pub(crate) fn needed(request: &Request) -> Right {
         | Request::Stop { .. }
         | Request::Restart { .. }
         | Request::Reload { .. }
-        | Request::ResetFailed { .. } => Right::Units,
+        | Request::ResetFailed { .. }
+        | Request::Kill { .. } => Right::Units,
         Request::Run { .. } | Request::Collect { .. } => Right::All,
     }
 }

@@ -63,6 +63,13 @@ pub enum Request {
         /// Its name.
         unit: String,
     },
+    /// Send a signal to every process of a unit.
+    Kill {
+        /// Its name.
+        unit: String,
+        /// 1 to 64.
+        signal: i32,
+    },
     /// Send every later state change on this connection.
     Watch,
     /// Shut down in order, then do this.

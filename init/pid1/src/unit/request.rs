@@ -10,6 +10,7 @@ use spec_unit::plan::ExecPlan;
 use spec_unit::unit::{LoadState, Unit};
 
 use super::state::{Outcome, Phase, UnitState};
+use super::supervise::Host as _;
 use super::supervisor::Supervisor;
 use crate::protocol::Asked;
 
@@ -17,6 +18,9 @@ use crate::protocol::Asked;
 const PAGE: usize = 64;
 /// Where transient units may live; one that says nothing else lives in the first.
 const SLICES: [&str; 2] = ["task.slice/", "system.slice/"];
+
+/// The last real-time signal (signal(7)).
+const SIGNALS: i32 = 64;
 
 impl Supervisor {
     /// Serves a client of the control socket.
@@ -56,6 +60,7 @@ impl Supervisor {
             Request::Restart { unit } => self.by_hand(&unit, JobKind::Restart),
             Request::Reload { unit } => self.reload(&unit),
             Request::ResetFailed { unit } => self.reset_failed(&unit),
+            Request::Kill { unit, signal } => self.kill(&unit, signal),
             Request::Watch => Ok(()),
             Request::Shutdown { action } => {
                 self.begin_shutdown(action);
@@ -150,6 +155,19 @@ impl Supervisor {
             }
         });
         changed.ok_or_else(|| format!("{name} has no state"))
+    }
+
+    /// Sends a signal to every process of a unit; what follows is as if it had come from anywhere.
+    fn kill(&mut self, name: &str, signal: i32) -> Result<(), String> {
+        let id = self.known(name)?;
+        if !(1..=SIGNALS).contains(&signal) {
+            return Err(format!("{signal} is no signal; they are 1 to {SIGNALS}"));
+        }
+        let group = self.states.get(id).and_then(|state| state.cgroup.clone());
+        match group.map(|group| self.host.signal_group(&group, signal)) {
+            Some(reached) if reached > 0 => Ok(()),
+            _ => Err(format!("{name} has no processes")),
+        }
     }
 
     /// Starts a unit that exists only as a plan.

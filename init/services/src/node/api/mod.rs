@@ -62,6 +62,7 @@ const ROUTES: &[Route] = &[
     route!(post, units::start, __path_start),
     route!(post, units::stop, __path_stop),
     route!(post, units::restart, __path_restart),
+    route!(post, units::kill, __path_kill),
     route!(get, logs::logs, __path_logs),
     route!(get, document::openapi, __path_openapi),
 ];

@@ -2,9 +2,10 @@
 
 use std::path::Path as FilePath;
 
-use axum::extract::Path;
+use axum::extract::{Path, Query};
 use axum::{Extension, Json};
 use client::control::{Control, Error};
+use serde::Deserialize;
 use spec_api::Unit;
 use spec_layout::path;
 use spec_unit::control::{Request, UnitStatus};
@@ -88,6 +89,25 @@ pub(super) async fn restart(
     Extension(operator): Extension<Operator>,
 ) -> Result<(), Refusal> {
     order(&operator, "restart", name, |unit| Request::Restart { unit }).await
+}
+
+/// Which signal.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Signal {
+    signal: i32,
+}
+
+/// Sends a signal to every process of a unit.
+#[utoipa::path(post, path = "/v1/units/{name}/kill",
+    params(("name" = String, Path, description = "Unit name"), ("signal" = i32, Query, description = "1 to 64")),
+    responses((status = 200, description = "Sent.")))]
+pub(super) async fn kill(
+    Path(name): Path<String>,
+    Query(Signal { signal }): Query<Signal>,
+    Extension(operator): Extension<Operator>,
+) -> Result<(), Refusal> {
+    order(&operator, "kill", name, |unit| Request::Kill { unit, signal }).await
 }
 
 async fn order(
