@@ -163,7 +163,8 @@ struct Version {
 
 /// The refusal of a document of so many bytes.
 pub(crate) fn too_large(bytes: usize) -> Error {
-    let message = format!("the document has {bytes} bytes; at most {MAX_DOCUMENT} are read");
+    let message =
+        format!("the document has {bytes} bytes or more; at most {MAX_DOCUMENT} are read");
     Error {
         problems: vec![Problem {
             line: 1,
