@@ -40,9 +40,16 @@ pub enum Error {
 
 impl Error {
     /// An [`Error::File`] for `map_err`.
-    pub fn file(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Error {
+    pub fn file(
+        action: &'static str,
+        path: impl AsRef<Path>,
+    ) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.as_ref().to_path_buf();
-        move |source| Error::File { action, path, source }
+        move |source| Error::File {
+            action,
+            path,
+            source,
+        }
     }
 }
 
@@ -53,7 +60,10 @@ impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                write!(f, "the disk is full; nothing half-written was kept: make room or choose another folder with -o")
+                write!(
+                    f,
+                    "the disk is full; nothing half-written was kept: make room or choose another folder with -o"
+                )
             }
             _ => write!(f, "{}", self.0),
         }
@@ -66,8 +76,13 @@ mod tests {
 
     #[test]
     fn a_full_disk_says_what_to_do() {
-        let error = Error::file("write", "out/x.raw")(std::io::Error::from(std::io::ErrorKind::StorageFull));
+        let error = Error::file("write", "out/x.raw")(std::io::Error::from(
+            std::io::ErrorKind::StorageFull,
+        ));
         let message = error.to_string();
-        assert!(message.starts_with("write out/x.raw: the disk is full"), "{message}");
+        assert!(
+            message.starts_with("write out/x.raw: the disk is full"),
+            "{message}"
+        );
     }
 }

@@ -5,9 +5,40 @@
 //! no clock, no path and no thread order reaches an artifact. Only `fetch` touches the network; owners and
 //! modes never touch the host's disk; no maintainer script ever runs.
 
+mod account;
+mod apt_sources;
 mod build;
+mod cache;
+mod deb822;
+mod disk;
+mod elf;
+mod entry;
 pub mod error;
+mod esp;
+pub mod fetch;
 pub mod format;
+mod fs;
+mod guid;
+mod http;
+mod inputs;
+mod kernel;
+pub mod kernel_config;
+mod manifest;
+pub mod mirror;
+mod output;
+mod overlay;
+mod package;
+mod previous;
+mod release_file;
+mod root;
+mod sparse;
+#[cfg(test)]
+mod test_server;
+mod tool;
+mod tree;
+mod trigger;
+pub mod uki;
+mod verity;
 
 use std::path::PathBuf;
 
@@ -99,3 +130,4 @@ impl Progress for Quiet {
 pub fn build(request: &BuildRequest, progress: &dyn Progress) -> Result<Build, Error> {
     build::run(request, progress)
 }
+

@@ -1,0 +1,3 @@
+//! The root as a file system: one file here for each.
+
+pub(crate) mod erofs;
