@@ -46,11 +46,13 @@ impl Control {
 
 /// Opens a package and reads its control files.
 pub fn read(path: &Path, limits: &Limits) -> Result<Package, Error> {
-    let file = path
-        .file_name()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy()
-        .into_owned();
+    let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    read_named(path, &file, limits)
+}
+
+/// The same for a file whose name says nothing, such as one in a cache: messages call it `file`.
+pub fn read_named(path: &Path, file: &str, limits: &Limits) -> Result<Package, Error> {
+    let file = file.to_owned();
     let opened = File::open(path)
         .map_err(|error| Error::whole(&path.display().to_string(), error::reading(&error)))?;
     let (control, data) = members(BufReader::new(opened), &file, limits)?;

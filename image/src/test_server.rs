@@ -73,6 +73,10 @@ impl TestServer {
         );
     }
 
+    pub(crate) fn paths(&self) -> Vec<String> {
+        self.shared.files.lock().expect("files").keys().cloned().collect()
+    }
+
     /// The next `count` answers break off half way.
     pub(crate) fn cut(&self, count: usize) {
         self.shared.cut.store(count, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use crate::entry::{Group, User};
 use crate::{Architecture, Error, Pattern, RawRecipe};
 
 /// Recipes that may stand on each other.
-pub const EXTENDS_MAX: usize = 8;
+pub(crate) const EXTENDS_MAX: usize = 8;
 /// Default MiB of a root slot.
 const SLOT_MIB: u64 = 1024;
 
