@@ -64,7 +64,8 @@ struct Service {
     signals: SignalFd,
     monitor: Monitor,
     handler: Handler,
-    buttons: HashMap<u64, Button>,
+    /// By token: the node and its button.
+    buttons: HashMap<u64, (String, Button)>,
     next_button: u64,
     pressed: Option<Instant>,
 }
@@ -152,6 +153,10 @@ impl Service {
 
     fn watch_buttons(&mut self) {
         for (node, button) in std::mem::take(&mut self.handler.new_buttons) {
+            // A device that came during the walk is announced too.
+            if self.buttons.values().any(|(known, _)| *known == node) {
+                continue;
+            }
             if self.buttons.len() >= BUTTONS_MAX {
                 log::warn!("{node}: not watched, {BUTTONS_MAX} buttons are");
                 continue;
@@ -165,7 +170,8 @@ impl Service {
                 epoll::EventFlags::IN,
             ) {
                 Ok(()) => {
-                    self.buttons.insert(token, button);
+                    log::info!("/dev/{node}: {} can power off", button.name());
+                    self.buttons.insert(token, (node, button));
                 }
                 Err(error) => log::warn!("{node}: not watched: {error}"),
             }
@@ -173,7 +179,11 @@ impl Service {
     }
 
     fn read_button(&mut self, token: u64) {
-        match self.buttons.get_mut(&token).map(Button::read) {
+        match self
+            .buttons
+            .get_mut(&token)
+            .map(|(_, button)| button.read())
+        {
             Some(Ok(false)) | None => {}
             Some(Ok(true)) => {
                 if self.pressed.is_some_and(|at| at.elapsed() < PRESS_AGAIN) {

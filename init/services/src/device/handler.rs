@@ -19,6 +19,9 @@ pub(crate) struct Handler {
     /// Only while devices come: the index takes some MiB.
     loader: Option<Loader>,
     seen: BTreeSet<String>,
+    /// Aliases of processors: their modules (ciphers, KVM, frequency) take seconds to test themselves and nothing at
+    /// boot waits for them.
+    later: BTreeSet<String>,
     groups: Groups,
     links: Links,
     stable_names: bool,
@@ -33,6 +36,7 @@ impl Handler {
         Self {
             loader: None,
             seen: BTreeSet::new(),
+            later: BTreeSet::new(),
             groups: Groups::read(),
             links: Links::new(Path::new("/dev")),
             stable_names: CommandLine::parse(&line).value("net.ifnames") != Some("0"),
@@ -54,16 +58,23 @@ impl Handler {
         }
     }
 
-    /// No device comes for now: gives memory back.
+    /// No device comes for now: does what was put off, and gives memory back.
     pub(crate) fn rest(&mut self) {
+        for modalias in std::mem::take(&mut self.later) {
+            self.load(&modalias);
+        }
         self.loader = None;
         self.seen.clear();
     }
 
     fn add(&mut self, device: &Device) {
         permission::apply(device, &self.groups);
-        if let Some(modalias) = device.get("MODALIAS") {
-            self.load(modalias);
+        match device.get("MODALIAS") {
+            Some(modalias) if modalias.starts_with("cpu:") => {
+                self.later.insert(modalias.to_string());
+            }
+            Some(modalias) => self.load(modalias),
+            None => {}
         }
         match device.subsystem.as_str() {
             "block" => self.set_links(device),

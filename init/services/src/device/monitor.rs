@@ -2,14 +2,13 @@
 
 use std::io;
 use std::io::IoSliceMut;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SocketFlags,
-    SocketType, bind, recvmsg, socket_with, sockopt,
+    AddressFamily, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SocketFlags, SocketType, bind,
+    recvmsg, socket_with, sockopt,
 };
 
 use crate::device::uevent::{Device, MESSAGE_MAX};
@@ -48,7 +47,6 @@ impl Monitor {
             flags,
             Some(KOBJECT_UEVENT),
         )?;
-        sockopt::set_socket_passcred(&socket, true)?;
         if sockopt::set_socket_recv_buffer_size_force(&socket, SOCKET_BUFFER).is_err() {
             sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER)?;
         }
@@ -66,8 +64,7 @@ impl Monitor {
 
     /// The next event.
     pub(crate) fn receive(&mut self) -> io::Result<Received> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut control = RecvAncillaryBuffer::default();
         let slice = &mut [IoSliceMut::new(&mut self.buffer)];
         let message = match recvmsg(&self.socket, slice, &mut control, RecvFlags::DONTWAIT) {
             Ok(message) => message,
@@ -78,12 +75,9 @@ impl Monitor {
         let sender = message
             .address
             .and_then(|address| SocketAddrNetlink::try_from(address).ok());
-        let kernel = sender.is_some_and(|sender| sender.pid() == 0);
-        let root = control.drain().any(|part| match part {
-            RecvAncillaryMessage::ScmCredentials(sender) => sender.uid.is_root(),
-            _ => false,
-        });
-        if !kernel || !root || message.flags.contains(ReturnFlags::TRUNC) {
+        // Only the kernel has port 0: what another process sends carries that process's own.
+        let from_kernel = sender.is_some_and(|sender| sender.pid() == 0);
+        if !from_kernel || message.flags.contains(ReturnFlags::TRUNC) {
             return Ok(Received::Nothing);
         }
         let device = self.buffer.get(..message.bytes).and_then(Device::parse);

@@ -28,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A button that is watched.
 pub(crate) struct Button {
+    name: String,
     file: File,
 }
 
@@ -48,15 +49,17 @@ impl Button {
             .open(&path);
         let name = sysfs::text(&device.folder(), "device/name").unwrap_or_default();
         match file {
-            Ok(file) => {
-                log::info!("{}: power button {name:?}", path.display());
-                Some(Self { file })
-            }
+            Ok(file) => Some(Self { name, file }),
             Err(error) => {
                 log::warn!("{}: {error}", path.display());
                 None
             }
         }
+    }
+
+    /// What the device calls itself.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// For epoll.

@@ -5,25 +5,27 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSliceMut, Read};
-use std::mem::MaybeUninit;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::signalfd::SignalFd;
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::fs::{OFlags, SealFlags, fcntl_get_seals};
-use rustix::io::Errno;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg, sockopt};
+use rustix::net::sockopt;
 use spec_layout::path::{JOURNAL_DEV_LOG, JOURNAL_SOCKET, JOURNAL_STDOUT, JOURNAL_VOLATILE};
 
-use crate::journal::intake::{Credentials, Intake};
+use crate::journal::intake::Intake;
 use crate::journal::stream::Stream;
 use crate::journal::{kmsg, named};
+use crate::sys::message::receive;
 
 /// Where queries are answered; `spec_layout::path::JOURNAL_QUERY` links here, into the folder that is the journal's.
 const QUERY_SOCKET: &str = "/run/systemd/journal/bedplate-query";
@@ -37,8 +39,6 @@ const MEMFD_MAX: u64 = 1 << 20;
 const TURN: usize = 64;
 /// Open streams.
 const STREAMS_MAX: usize = 2048;
-/// Descriptors that one datagram may carry and we still close.
-const FDS_MAX: usize = 8;
 
 const SIGNALS: u64 = 0;
 const NATIVE: u64 = 1;
@@ -139,7 +139,7 @@ impl EventLoop {
         loop {
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout)) {
-                Ok(_) | Err(Errno::INTR) => {}
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
             for event in &events {
@@ -186,7 +186,7 @@ impl EventLoop {
         for _ in 0..TURN {
             let received = match receive(socket, &mut self.buffer) {
                 Ok(received) => received,
-                Err(Errno::AGAIN) => return,
+                Err(Errno::EAGAIN) => return,
                 Err(error) => {
                     log::warn!("reading datagrams failed: {error}");
                     return;
@@ -230,7 +230,7 @@ impl EventLoop {
         socket.set_nonblocking(true)?;
         socket.shutdown(std::net::Shutdown::Write)?;
         sockopt::set_socket_passcred(&socket, true)?;
-        let peer_is_root = sockopt::socket_peercred(&socket)?.uid.is_root();
+        let peer_is_root = getsockopt(&socket, PeerCredentials)?.uid() == 0;
         let token = self.next_stream;
         self.next_stream += 1;
         epoll::add(
@@ -256,7 +256,7 @@ impl EventLoop {
         };
         let received = match receive(&connection.socket, &mut self.buffer) {
             Ok(received) if received.bytes > 0 => received,
-            Err(Errno::AGAIN | Errno::INTR) => return,
+            Err(Errno::EAGAIN | Errno::EINTR) => return,
             other => {
                 if let Err(error) = other {
                     log::debug!("a stream ended: {error}");
@@ -332,38 +332,6 @@ impl Connection {
             .filter(|header| self.peer_is_root && !header.unit.is_empty())?;
         Some(&header.unit)
     }
-}
-
-struct Received {
-    bytes: usize,
-    sender: Option<Credentials>,
-    fds: Vec<OwnedFd>,
-}
-
-fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> Result<Received, Errno> {
-    let mut space =
-        [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX), ScmCredentials(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let message = recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags)?;
-    let mut received = Received {
-        bytes: message.bytes,
-        sender: None,
-        fds: Vec::new(),
-    };
-    for part in control.drain() {
-        match part {
-            RecvAncillaryMessage::ScmCredentials(sender) => {
-                received.sender = Some(Credentials {
-                    pid: sender.pid.as_raw_nonzero().get(),
-                    uid: sender.uid.as_raw(),
-                });
-            }
-            RecvAncillaryMessage::ScmRights(fds) => received.fds.extend(fds),
-            _ => {}
-        }
-    }
-    Ok(received)
 }
 
 /// Reads a memfd that nobody can change any more.

@@ -9,15 +9,7 @@ use crate::journal::rate::{RateLimit, Verdict};
 use crate::journal::source::Sources;
 use crate::journal::writer::Shared;
 use crate::journal::{IDENTIFIER, UNIT, kmsg, native, syslog};
-
-/// Who the kernel says sent it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Credentials {
-    /// Process.
-    pub pid: i32,
-    /// User.
-    pub uid: u32,
-}
+use crate::sys::message::Credentials;
 
 /// The way of every entry.
 pub(crate) struct Intake {
