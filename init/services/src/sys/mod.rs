@@ -3,4 +3,5 @@
 
 pub(crate) mod block;
 pub(crate) mod interface;
+pub(crate) mod message;
 pub(crate) mod packet;
