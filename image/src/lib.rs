@@ -20,18 +20,28 @@ pub mod format;
 mod fs;
 mod guid;
 mod http;
+mod index;
 mod inputs;
 mod kernel;
 pub mod kernel_config;
+mod keyring;
+pub mod lock;
 mod manifest;
 pub mod mirror;
+mod numbers;
 mod output;
 mod overlay;
 mod package;
 mod previous;
+mod relation;
+mod release;
 mod release_file;
+mod resolve;
 mod root;
 mod sparse;
+mod suite;
+#[cfg(test)]
+mod test_archive;
 #[cfg(test)]
 mod test_server;
 mod tool;
@@ -44,6 +54,7 @@ use std::path::PathBuf;
 
 pub use error::Error;
 pub use format::Format;
+pub use lock::{LockOutcome, LockRequest};
 
 /// Our own programs, static, as built for the node. Inputs by hash.
 #[derive(Debug, Clone)]
@@ -131,3 +142,7 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress) -> Result<Build, E
     build::run(request, progress)
 }
 
+/// Locks the packages that the recipe asks for.
+pub fn lock(request: &LockRequest, progress: &dyn Progress) -> Result<LockOutcome, Error> {
+    lock::run(request, progress)
+}
