@@ -113,12 +113,12 @@ async fn join(
     Extension(peer): Extension<Peer>,
     request: Result<Json<JoinRequest>, JsonRejection>,
 ) -> Result<Json<JoinAnswer>, Refusal> {
+    let from = peer.address.ip().to_canonical();
     let Json(request) =
         request.map_err(|rejection| Refusal(rejection.status(), rejection.body_text()))?;
     if !token_is_right(&endpoint.config, &request.token) {
         log::warn!(
-            "{} joins as {:?} with a wrong token",
-            peer.address,
+            "{from} joins as {:?} with a wrong token",
             short(&request.name)
         );
         tokio::time::sleep(PENALTY).await;
@@ -138,14 +138,14 @@ async fn join(
             "too many nodes join at once; try again".to_owned(),
         ));
     }
-    let identity = admitted(&endpoint.config, &request, peer.address.ip().to_canonical())
+    let identity = admitted(&endpoint.config, &request, from)
         .map_err(|reason| Refusal(StatusCode::CONFLICT, reason))?;
     let authority = credentials::authority(&endpoint.config, Root::NodeApi)
         .map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let certificate = authority
         .sign_request(&request.node_api, &identity)
         .map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
-    log::info!("{} joins as {}", peer.address, identity.holder.name);
+    log::info!("{from} joins as {}", identity.holder.name);
     Ok(Json(JoinAnswer {
         node_api: certificate,
     }))

@@ -359,7 +359,7 @@ impl Master {
             ENVIRONMENT_MODE,
         )?;
         let status = format!(
-            "etcd starts in {} with an {} cluster",
+            "etcd starts in {}, cluster state {}",
             record.data_folder(),
             record.mode
         );

@@ -33,7 +33,7 @@ impl View {
         let listener = UnixListener::bind(socket)?;
         std::fs::set_permissions(socket, std::fs::Permissions::from_mode(MODE))?;
         let view = Arc::new(Self::default());
-        view.say("starting", vec!["the master has just started".to_owned()]);
+        view.say("the master has just started", Vec::new());
         let told = view.clone();
         servers.spawn(async move {
             loop {
