@@ -230,3 +230,67 @@ fn folders(path: &Path) -> Vec<PathBuf> {
         .map(|entry| entry.path())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder that looks like a cgroup tree; the kernel's own files are plain ones.
+    fn tree() -> (tempfile::TempDir, Cgroups) {
+        let folder = tempfile::tempdir().unwrap();
+        let cgroups = Cgroups::open(folder.path()).unwrap();
+        (folder, cgroups)
+    }
+
+    fn group(root: &Path, name: &str, processes: &str, populated: bool) {
+        fs::create_dir_all(root.join(name)).unwrap();
+        fs::write(root.join(name).join("cgroup.procs"), processes).unwrap();
+        fs::write(
+            root.join(name).join("cgroup.events"),
+            format!("populated {}\nfrozen 0\n", u8::from(populated)),
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn processes_are_found_in_the_whole_group_and_pid_1_never() {
+        let (folder, cgroups) = tree();
+        group(folder.path(), "system.slice/a.service", "1\n20\n0\n", true);
+        group(folder.path(), "system.slice/a.service/below", "30\n", true);
+        let mut processes = cgroups.processes("system.slice/a.service");
+        processes.sort_unstable();
+        assert_eq!(processes, [20, 30]);
+        assert!(cgroups.populated("system.slice/a.service"));
+        assert!(!cgroups.populated("system.slice/gone.service"));
+    }
+
+    #[test]
+    fn a_change_of_a_watched_group_is_told_once() {
+        let (folder, mut cgroups) = tree();
+        group(folder.path(), "system.slice/a.service", "", true);
+        let plan = Cgroup {
+            path: "system.slice/a.service".into(),
+            settings: [("memory.max".to_string(), "1024".to_string())].into(),
+            delegate: false,
+        };
+        cgroups.create(&plan, None).unwrap();
+        assert_eq!(
+            fs::read_to_string(folder.path().join("system.slice/a.service/memory.max")).unwrap(),
+            "1024"
+        );
+        group(folder.path(), "system.slice/a.service", "", false);
+        assert_eq!(cgroups.changed(), ["system.slice/a.service"]);
+        assert_eq!(cgroups.changed(), [""; 0]);
+    }
+
+    #[test]
+    fn out_of_memory_is_read_from_the_kernels_count() {
+        let (folder, cgroups) = tree();
+        group(folder.path(), "a.service", "", true);
+        let events = folder.path().join("a.service/memory.events");
+        fs::write(&events, "low 0\noom 3\noom_kill 0\n").unwrap();
+        assert!(!cgroups.ran_out_of_memory("a.service"));
+        fs::write(&events, "oom_kill 2\n").unwrap();
+        assert!(cgroups.ran_out_of_memory("a.service"));
+    }
+}

@@ -18,7 +18,6 @@ const BATCH: usize = 256;
 pub(crate) struct Reaper<T> {
     registered: BTreeMap<i32, T>,
     ended: VecDeque<(i32, ExitStatus)>,
-    orphans: u64,
 }
 
 impl<T> Default for Reaper<T> {
@@ -26,7 +25,6 @@ impl<T> Default for Reaper<T> {
         Self {
             registered: BTreeMap::new(),
             ended: VecDeque::new(),
-            orphans: 0,
         }
     }
 }
@@ -60,17 +58,11 @@ impl<T: Copy> Reaper<T> {
         self.registered.remove(&pid);
     }
 
-    /// Processes reaped that nobody had registered.
-    pub(crate) fn orphans(&self) -> u64 {
-        self.orphans
-    }
-
     /// Takes in what the kernel says of one process; the owner, if one waits.
     pub(crate) fn ended(&mut self, pid: i32, status: ExitStatus) -> Option<(i32, T, ExitStatus)> {
         if let Some(owner) = self.registered.remove(&pid) {
             return Some((pid, owner, status));
         }
-        self.orphans += 1;
         self.ended.push_back((pid, status));
         if self.ended.len() > KEPT {
             self.ended.pop_front();
@@ -117,7 +109,7 @@ mod tests {
             Some((7, "etcd", ExitStatus::Exited(3)))
         );
         assert_eq!(reaper.ended(7, ExitStatus::Exited(3)), None);
-        assert_eq!(reaper.orphans(), 1);
+        assert_eq!(reaper.ended.len(), 1);
     }
 
     #[test]
@@ -148,6 +140,6 @@ mod tests {
         for pid in 1000..6000 {
             reaper.ended(pid, ExitStatus::Exited(0));
         }
-        assert_eq!((reaper.ended.len(), reaper.orphans()), (KEPT, 5000));
+        assert_eq!(reaper.ended.len(), KEPT);
     }
 }

@@ -76,13 +76,11 @@ impl Syscall for Kernel {
             Step::WorkingDirectory { path, missing_ok } => working_directory(path, *missing_ok),
             Step::NoNewPrivileges => prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0),
             Step::CloseFrom(first) => {
-                // SAFETY: takes no pointer; the descriptors close at exec, the error pipe with them.
                 let flags = libc::CLOSE_RANGE_CLOEXEC;
-                check(
-                    unsafe { libc::syscall(libc::SYS_close_range, *first, c_int::MAX, flags) }
-                        as c_int,
-                )
-                .map(drop)
+                // SAFETY: takes no pointer; the descriptors close at exec, the error pipe with them.
+                let result =
+                    unsafe { libc::syscall(libc::SYS_close_range, *first, c_int::MAX, flags) };
+                check(result as c_int).map(drop)
             }
             Step::Exec(exec) => execute(exec),
         }
@@ -139,10 +137,10 @@ fn write_file(path: &CStr, text: &[u8]) -> Result {
 
 fn limit(resource: u32, soft: u64, hard: u64) -> Result {
     let limit = [soft, hard];
-    // SAFETY: two 64-bit numbers are the kernel's struct rlimit64.
     let null = std::ptr::null_mut::<libc::c_void>();
-    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, limit.as_ptr(), null) } as c_int)
-        .map(drop)
+    // SAFETY: two 64-bit numbers are the kernel's struct rlimit64.
+    let result = unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, limit.as_ptr(), null) };
+    check(result as c_int).map(drop)
 }
 
 fn open(path: &CStr, flags: c_int, to: RawFd) -> Result {

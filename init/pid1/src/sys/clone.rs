@@ -35,11 +35,8 @@ pub(crate) struct Child {
 
 /// Makes a child that runs `body` and nothing else. Signal handlers are reset in it.
 ///
-/// `body` runs between clone and exec: it must not allocate, lock or return.
-pub(crate) fn child(
-    cgroup: Option<BorrowedFd<'_>>,
-    body: impl FnOnce() -> std::convert::Infallible,
-) -> io::Result<Child> {
+/// `body` runs between clone and exec: it must not allocate or lock, and ends in exec or exit.
+pub(crate) fn child(cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce()) -> io::Result<Child> {
     let mut pidfd: libc::c_int = -1;
     let mut args = CloneArgs {
         flags: libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND,
@@ -55,7 +52,11 @@ pub(crate) fn child(
     // own copy of memory, as after fork(2); it runs `body` only, which never returns into this frame.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
     match pid {
-        0 => match body() {},
+        0 => {
+            body();
+            // SAFETY: ends the child at once, should `body` have returned.
+            unsafe { libc::_exit(255) }
+        }
         1.. => {
             // SAFETY: CLONE_PIDFD wrote a new descriptor that nobody else owns.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };

@@ -51,7 +51,7 @@ impl Supervisor {
         }
     }
 
-    fn answer(&mut self, asked: Asked) -> Reply {
+    pub(super) fn answer(&mut self, asked: Asked) -> Reply {
         let done = match asked.request {
             Request::List { offset } => return self.list(offset),
             Request::Show { unit } => return self.show(&unit),
@@ -191,7 +191,7 @@ impl Supervisor {
         }) {
             return Err(format!("cgroup.path: {} is in use", plan.cgroup.path));
         }
-        if self.graph.id(name).is_none() && self.has_file(&parsed) {
+        if self.graph.id(name).is_none() && Self::has_file(&parsed) {
             return Err(format!("{name} has a unit file; choose another name"));
         }
         let fds = fds

@@ -56,7 +56,7 @@ pub(crate) enum Active {
     /// On its way up.
     Activating,
     /// Up.
-    Active,
+    Up,
     /// Up, and reloading.
     Reloading,
     /// On its way down.
@@ -71,7 +71,7 @@ impl Active {
         match self {
             Self::Inactive => "inactive",
             Self::Activating => "activating",
-            Self::Active => "active",
+            Self::Up => "active",
             Self::Reloading => "reloading",
             Self::Deactivating => "deactivating",
             Self::Failed => "failed",
@@ -90,7 +90,7 @@ impl Phase {
             | Self::Start
             | Self::StartPost
             | Self::AutoRestart => Active::Activating,
-            Self::Running | Self::Exited | Self::Active => Active::Active,
+            Self::Running | Self::Exited | Self::Active => Active::Up,
             Self::Reload => Active::Reloading,
             _ => Active::Deactivating,
         }
@@ -103,7 +103,7 @@ impl Phase {
 
     /// Up.
     pub(crate) fn is_up(self) -> bool {
-        matches!(self.active(), Active::Active | Active::Reloading)
+        matches!(self.active(), Active::Up | Active::Reloading)
     }
 
     /// systemd's word.

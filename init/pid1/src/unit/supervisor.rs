@@ -10,7 +10,7 @@ use spec_unit::control::{ExitStatus, ShutdownAction, UnitStatus};
 use spec_unit::directive::dependency::Relation;
 use spec_unit::finding::{Finding, Severity};
 use spec_unit::graph::{Graph, JobKind, Transaction, UnitId};
-use spec_unit::load::Loader;
+use spec_unit::load::{FOLDERS, Loader};
 use spec_unit::name::{UnitName, UnitType};
 use spec_unit::unit::LoadState;
 
@@ -146,7 +146,7 @@ impl Supervisor {
     fn is_active(&self, id: UnitId) -> bool {
         matches!(
             self.phase(id).active(),
-            Active::Active | Active::Reloading | Active::Activating
+            Active::Up | Active::Reloading | Active::Activating
         )
     }
 
@@ -205,7 +205,7 @@ impl Supervisor {
 
     fn run_start(&mut self, id: UnitId) {
         match self.phase(id).active() {
-            Active::Active | Active::Reloading => self.jobs.finish(id, &self.graph),
+            Active::Up | Active::Reloading => self.jobs.finish(id, &self.graph),
             Active::Deactivating => self.jobs.postpone(id),
             Active::Activating if self.phase(id) != Phase::AutoRestart => {}
             _ => self.start_now(id, false),
@@ -747,10 +747,18 @@ impl Supervisor {
         (over || self.jobs.iter().next().is_none()).then_some(shutdown.action)
     }
 
-    /// Whether a unit file goes by this name.
-    pub(super) fn has_file(&mut self, name: &UnitName) -> bool {
-        let found = self.loader(|_, loader| loader.load(&name.to_string()));
-        found.is_ok_and(|loaded| loaded.unit.load != LoadState::NotFound)
+    /// Whether a unit file goes by this name, or by its template's.
+    pub(super) fn has_file(name: &UnitName) -> bool {
+        let names = [
+            Some(name.to_string()),
+            name.template().map(|template| template.to_string()),
+        ];
+        let there = |name: &String| {
+            FOLDERS
+                .iter()
+                .any(|folder| Path::new(folder).join(name).symlink_metadata().is_ok())
+        };
+        names.iter().flatten().any(there)
     }
 
     fn accept(&mut self) {
@@ -773,3 +781,6 @@ fn say(finding: &Finding) {
         Severity::Isolation | Severity::Error => crate::error!("{finding}"),
     }
 }
+
+#[cfg(test)]
+mod tests;
