@@ -9,7 +9,6 @@ use spec_unit::control::ExitStatus;
 use spec_unit::directive::directory::Preserve;
 use spec_unit::directive::exec::Command;
 use spec_unit::directive::kill::KillMode;
-use spec_unit::directive::notify::NotifyAccess;
 use spec_unit::directive::restart::{Restart, SHORT_RUN_US};
 use spec_unit::directive::service::ServiceType;
 use spec_unit::graph::UnitId;
@@ -18,7 +17,6 @@ use spec_unit::value::signal_name;
 
 use super::state::{Outcome, Phase, UnitState};
 use crate::log::Level;
-use crate::notify::Message;
 
 /// What a process is to its service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -355,80 +353,6 @@ impl Machine<'_> {
                 self.settle_up();
             }
             None => self.settle_up(),
-        }
-    }
-
-    /// Sends the signal of one of the stopping phases; goes straight on where nothing is left to wait for.
-    fn signal_all(&mut self, phase: Phase) {
-        self.host.arm(self.id, Timer::Watchdog, None);
-        self.host.arm(self.id, Timer::Runtime, None);
-        self.enter(phase);
-        let timeout = &self.unit.service.timeout;
-        let span = if phase == Phase::StopWatchdog {
-            timeout.abort()
-        } else {
-            timeout.stop()
-        };
-        if self.send_signals() {
-            self.allow(span);
-            return;
-        }
-        match phase {
-            Phase::StopSigterm | Phase::StopWatchdog if self.unit.service.kill.send_sigkill => {
-                self.signal_all(Phase::StopSigkill);
-            }
-            Phase::StopSigterm | Phase::StopWatchdog | Phase::StopSigkill => self.stop_post(),
-            Phase::FinalSigterm if self.unit.service.kill.send_sigkill => {
-                self.signal_all(Phase::FinalSigkill)
-            }
-            _ => self.down(true),
-        }
-    }
-
-    /// Whether there is a process whose end must be waited for.
-    fn send_signals(&mut self) -> bool {
-        let kill = &self.unit.service.kill;
-        let last = matches!(self.state.phase, Phase::StopSigkill | Phase::FinalSigkill);
-        let signal = match self.state.phase {
-            Phase::StopWatchdog => kill.watchdog_signal,
-            _ if last => kill.final_signal,
-            _ if self.state.restarting => kill.restart_signal.unwrap_or(kill.signal),
-            _ => kill.signal,
-        };
-        let own: Vec<i32> = self
-            .state
-            .main
-            .into_iter()
-            .chain(self.state.control)
-            .collect();
-        if kill.mode == KillMode::None {
-            return false;
-        }
-        let whole = kill.mode == KillMode::ControlGroup || (kill.mode == KillMode::Mixed && last);
-        let mut waits = !own.is_empty();
-        if let (true, Some(group)) = (whole, self.state.cgroup.clone()) {
-            waits |= self.host.signal_group(&group, signal) > 0;
-            if !last {
-                self.also(|host, signal| {
-                    host.signal_group(&group, signal);
-                });
-            }
-            return waits;
-        }
-        for pid in own {
-            self.host.signal(pid, signal);
-            if !last {
-                self.also(|host, signal| host.signal(pid, signal));
-            }
-        }
-        waits
-    }
-
-    /// A stopped process must go on in order to end; some want to hear SIGHUP too.
-    fn also(&mut self, mut send: impl FnMut(&mut dyn Host, i32)) {
-        send(self.host, libc::SIGCONT);
-        if self.unit.service.kill.send_sighup {
-            send(self.host, libc::SIGHUP);
         }
     }
 
@@ -790,54 +714,6 @@ impl Machine<'_> {
             _ => {}
         }
     }
-
-    /// Whether a process of the service may speak for it.
-    pub(crate) fn hears(&self, pid: i32) -> bool {
-        match self
-            .unit
-            .service
-            .notify
-            .access(self.kind() == ServiceType::Notify)
-        {
-            NotifyAccess::None => false,
-            NotifyAccess::Main => self.state.main == Some(pid),
-            NotifyAccess::Exec => [self.state.main, self.state.control].contains(&Some(pid)),
-            NotifyAccess::All => true,
-        }
-    }
-
-    /// Takes in an sd_notify message of a process that may speak.
-    pub(crate) fn notified(&mut self, message: &Message) {
-        if let Some(text) = &message.status {
-            self.state.status_text = (!text.is_empty()).then(|| text.clone());
-        }
-        if let Some(span) = message.watchdog_us {
-            self.state.watchdog_us = Some(span);
-        }
-        if message.watchdog_trigger && self.state.phase.is_up() {
-            return self.timer(Timer::Watchdog);
-        }
-        let watched = self.state.phase.is_up() || self.state.phase == Phase::StartPost;
-        if (message.watchdog || message.watchdog_us.is_some()) && watched {
-            self.feed_watchdog();
-        }
-        if message.reloading {
-            self.state.said_reloading = true;
-        }
-        if let (Some(span), Some(deadline)) = (message.extend_timeout_us, self.state.deadline_us) {
-            let extended = self.host.now_us().saturating_add(span);
-            if extended > deadline {
-                self.state.deadline_us = Some(extended);
-                self.host.arm(self.id, Timer::Phase, Some(extended));
-            }
-        }
-        if message.ready {
-            self.state.said_reloading = false;
-            if self.state.phase == Phase::Start && self.kind() == ServiceType::Notify {
-                self.start_post();
-            }
-        }
-    }
 }
 
 /// An exit status in words.
@@ -848,5 +724,7 @@ pub(crate) fn describe(status: ExitStatus) -> String {
     }
 }
 
+mod kill;
+mod notified;
 #[cfg(test)]
 mod tests;

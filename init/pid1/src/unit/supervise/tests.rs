@@ -8,6 +8,7 @@ use spec_unit::parse::parse;
 use spec_unit::specifier::{Facts, Specifiers};
 
 use super::*;
+use crate::notify::Message;
 
 /// A host without processes: what was asked of it, in order.
 #[derive(Default)]
