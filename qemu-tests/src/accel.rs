@@ -80,7 +80,8 @@ fn key() -> String {
     format!("{} {qemu}", boot.trim())
 }
 
-fn cache_folder() -> PathBuf {
+/// The cache folder of Bedplate (XDG Base Directory Specification).
+pub fn cache_folder() -> PathBuf {
     let set = |name| {
         env::var_os(name)
             .filter(|value| !value.is_empty())

@@ -32,7 +32,7 @@ pub fn copy(from: &Path, to: &Path, bytes: u64) -> Result<()> {
         .open(&part)
         .and_then(|target| {
             if ioctl_ficlone(&target, &source).is_err() {
-                copy_data(&source, &target)?;
+                copy_data(&source, 0..source.metadata()?.len(), &target)?;
             }
             let length = source.metadata()?.len().max(bytes);
             target.set_len(length)
@@ -44,10 +44,10 @@ pub fn copy(from: &Path, to: &Path, bytes: u64) -> Result<()> {
     })
 }
 
-fn copy_data(source: &File, target: &File) -> io::Result<()> {
-    let length = source.metadata()?.len();
-    target.set_len(length)?;
-    let mut at = 0;
+/// Copies the data of a range of `source` to the start of `target`, both with holes.
+fn copy_data(source: &File, range: Range<u64>, target: &File) -> io::Result<()> {
+    target.set_len(range.end - range.start)?;
+    let mut at = range.start;
     let mut buffer = vec![0; CHUNK];
     loop {
         at = match seek(source, SeekFrom::Data(at)) {
@@ -55,12 +55,15 @@ fn copy_data(source: &File, target: &File) -> io::Result<()> {
             Err(Errno::NXIO) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let end = seek(source, SeekFrom::Hole(at))?;
+        let end = seek(source, SeekFrom::Hole(at))?.min(range.end);
         while at < end {
             let count = CHUNK.min((end - at) as usize);
             source.read_exact_at(&mut buffer[..count], at)?;
-            target.write_all_at(&buffer[..count], at)?;
+            target.write_all_at(&buffer[..count], at - range.start)?;
             at += count as u64;
+        }
+        if at >= range.end {
+            return Ok(());
         }
     }
 }
@@ -84,22 +87,7 @@ pub fn partition(image: &Path, label: &str) -> Result<Range<u64>> {
 pub fn extract(image: &Path, range: Range<u64>, to: &Path) -> Result<()> {
     let source = File::open(image).map_err(Error::io("open", image))?;
     let target = File::create(to).map_err(Error::io("create", to))?;
-    let mut buffer = vec![0; CHUNK];
-    let length = range.end - range.start;
-    target.set_len(length).map_err(Error::io("write", to))?;
-    for at in (0..length).step_by(CHUNK) {
-        let count = CHUNK.min((length - at) as usize);
-        let part = &mut buffer[..count];
-        source
-            .read_exact_at(part, range.start + at)
-            .map_err(Error::io("read", image))?;
-        if part.iter().any(|byte| *byte != 0) {
-            target
-                .write_all_at(part, at)
-                .map_err(Error::io("write", to))?;
-        }
-    }
-    Ok(())
+    copy_data(&source, range, &target).map_err(Error::io("write", to))
 }
 
 /// Inverts the bytes of a range, as a dying disk would.
@@ -155,6 +143,10 @@ mod tests {
         let mut late = [0; 4];
         copied.read_exact_at(&mut late, 40 << 20).unwrap();
         assert_eq!(&late, b"late");
+        let part = folder.path().join("part");
+        extract(&to, (40 << 20) - 1..(40 << 20) + 3, &part).unwrap();
+        assert_eq!(fs::read(&part).unwrap(), b"\0lat");
+        fs::remove_file(&part).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 
         flip(&to, 0..2).unwrap();

@@ -7,6 +7,7 @@ use crate::{
     error::{Error, Result},
     vm::Boot,
 };
+use serde_json::Value;
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -38,23 +39,43 @@ impl Image {
 
     /// The image in a folder that one build wrote to; its `manifest.json` names it.
     pub fn find(folder: &Path) -> Result<Option<Image>> {
-        let path = folder.join("manifest.json");
-        let Ok(text) = fs::read_to_string(&path) else {
+        if !folder.join("manifest.json").exists() {
             return Ok(None);
-        };
-        let broken = |what: String| Error::Failed(format!("{}: {what}", path.display()));
-        let manifest: serde_json::Value =
-            serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
-        let field = |name: &str| {
-            let value = manifest.get(name).and_then(serde_json::Value::as_str);
-            value
-                .map(str::to_owned)
-                .ok_or_else(|| broken(format!("no field '{name}'")))
-        };
-        Ok(Some(Image {
+        }
+        let mut image = Image {
             folder: folder.to_owned(),
-            stem: format!("{}_{}", field("id")?, field("version")?),
-        }))
+            stem: String::new(),
+        };
+        let manifest = image.manifest()?;
+        let field = |name: &str| {
+            let value = manifest.get(name).and_then(Value::as_str);
+            value.ok_or_else(|| image.broken(&format!("no field '{name}'")))
+        };
+        let stem = format!("{}_{}", field("id")?, field("version")?);
+        image.stem = stem;
+        Ok(Some(image))
+    }
+
+    /// Its `manifest.json`.
+    pub fn manifest(&self) -> Result<Value> {
+        let path = self.folder.join("manifest.json");
+        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        serde_json::from_str(&text).map_err(|error| self.broken(&error.to_string()))
+    }
+
+    /// The root hash of its dm-verity tree, in hex.
+    pub fn root_hash(&self) -> Result<String> {
+        let manifest = self.manifest()?;
+        let hash = manifest.get("root_hash").and_then(Value::as_str);
+        hash.map(str::to_owned)
+            .ok_or_else(|| self.broken("no field 'root_hash'"))
+    }
+
+    fn broken(&self, what: &str) -> Error {
+        Error::Failed(format!(
+            "{}: {what}",
+            self.folder.join("manifest.json").display()
+        ))
     }
 
     /// The artifact with this extension, if it was built.

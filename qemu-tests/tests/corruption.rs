@@ -5,9 +5,15 @@ use qemu_tests::{
     cluster::BootWay,
     disk,
     fault::Fault,
+    locked_tool::locked_tool,
     runner::{self, Context, Outcome, Stop, Test, check},
 };
-use std::{ops::Range, path::Path, process::ExitCode, time::Duration};
+use std::{
+    ops::Range,
+    path::Path,
+    process::{Command, ExitCode},
+    time::Duration,
+};
 
 const TESTS: &[Test] = &[
     test(
@@ -110,14 +116,17 @@ fn place(context: &Context, cluster: &Cluster, file: &str) -> Result<u64, Stop> 
     let root = root(cluster)?;
     let image = context.folder.join("root.erofs");
     disk::extract(&cluster.node(0)?.disk(), root, &image)?;
-    first_extent(context, &image, file)?
+    let tool = match locked_tool(&cluster.spec().image, "dump.erofs", &context.folder)? {
+        Some(tool) => tool,
+        None => context.tool("dump.erofs")?,
+    };
+    first_extent(tool, &image, file)?
         .ok_or_else(|| Stop::Failed(format!("no extent of {file} in what dump.erofs says")))
 }
 
 /// Physical offset of the first extent of a file: `  0: 0.. 4096 | 4096 : 123..456 | 333`.
-fn first_extent(context: &Context, image: &Path, file: &str) -> Result<Option<u64>, Stop> {
-    let output = context
-        .tool("dump.erofs")?
+fn first_extent(mut tool: Command, image: &Path, file: &str) -> Result<Option<u64>, Stop> {
+    let output = tool
         .args(["-e", &format!("--path={file}")])
         .arg(image)
         .output()
