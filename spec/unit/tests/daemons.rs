@@ -258,8 +258,4 @@ fn the_builder_tells_all_of_it_with_file_and_line() {
         warnings.contains(&"/usr/lib/systemd/system/chrony.service:18".to_string()),
         "{warnings:?}"
     );
-    assert!(
-        warnings.contains(&"/usr/lib/systemd/system/etcd.service:15".to_string()),
-        "PermissionsStartOnly= is said"
-    );
 }

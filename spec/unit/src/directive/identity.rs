@@ -16,6 +16,8 @@ pub struct Identity {
     pub group: Option<String>,
     /// SupplementaryGroups=.
     pub groups: Vec<String>,
+    /// PermissionsStartOnly=: the other commands stay root.
+    pub start_only: bool,
 }
 
 /// The directives of this family.
@@ -40,6 +42,13 @@ pub const ROWS: &[Directive] = &[
         value: "GROUP...",
         documentation: "Groups besides those that /etc/group gives the user.",
         support: Support::Confine(add_groups),
+    },
+    Directive {
+        section: "Service",
+        name: "PermissionsStartOnly",
+        value: "BOOLEAN",
+        documentation: "User= and its like hold for ExecStart= only. An old way to write + before the other commands.",
+        support: Support::Set(set_start_only),
     },
 ];
 
@@ -72,6 +81,11 @@ fn add_groups(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
     for word in value.words()? {
         groups.extend(checked(word)?);
     }
+    Ok(())
+}
+
+fn set_start_only(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
+    unit.service.identity.start_only = crate::value::boolean(value.text)?;
     Ok(())
 }
 
@@ -111,7 +125,8 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
     groups.sort_unstable();
     groups.dedup();
     // A command with "+" keeps the user's variables and folders, not his numbers.
-    if !planning.command.privileged {
+    let start = planning.unit.service.exec.start.contains(planning.command);
+    if !planning.command.privileged && (start || !identity.start_only) {
         plan.credentials = Some(Credentials { uid, gid, groups });
     }
     Ok(())

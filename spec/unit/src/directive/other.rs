@@ -142,11 +142,6 @@ pub const ROWS: &[Directive] = &[
         "RootDirectoryStartOnly",
         "RootDirectory= for ExecStart= only.",
     ),
-    later(
-        "Service",
-        "PermissionsStartOnly",
-        "User= for ExecStart= only; write + before the other commands.",
-    ),
     later("Service", "TimeoutCleanSec", "Longest time for cleaning."),
     later("Service", "LoadCredential", "Credentials for the service."),
     later(

@@ -353,3 +353,27 @@ fn settings_of_a_services_life_are_read() {
             .has(ExitStatus::Exited(255))
     );
 }
+
+#[test]
+fn permissions_start_only_leaves_the_other_commands_root() {
+    let (unit, _) = read(
+        "[Service]\nUser=etcd\nPermissionsStartOnly=yes\nExecStartPre=/bin/a\nExecStart=/bin/b\n",
+    );
+    let host = FixedHost::default();
+    let plan = |command| {
+        ExecPlan::of(&Planning {
+            unit: &unit,
+            command,
+            host: &host,
+            variables: &[],
+        })
+        .unwrap()
+    };
+    assert_eq!(plan(&unit.service.exec.start_pre[0]).credentials, None);
+    assert_eq!(
+        plan(&unit.service.exec.start[0])
+            .credentials
+            .map(|credentials| credentials.uid),
+        Some(100)
+    );
+}
