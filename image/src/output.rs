@@ -41,6 +41,8 @@ pub(crate) struct Written {
 #[derive(Debug)]
 pub(crate) struct Output {
     folder: PathBuf,
+    /// Held so that two builds into one folder take turns.
+    _turn: File,
     pending: Vec<Pending>,
 }
 
@@ -48,16 +50,16 @@ impl Output {
     /// Opens the folder, made if missing, and removes what a killed build left in it.
     pub(crate) fn open(folder: &Path) -> Result<Output, Error> {
         fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+        let turn = File::open(folder).map_err(Error::file("open", folder))?;
+        rustix::fs::flock(&turn, rustix::fs::FlockOperation::LockExclusive)
+            .map_err(|error| Error::File { action: "lock", path: folder.to_path_buf(), source: error.into() })?;
         for entry in fs::read_dir(folder).map_err(Error::file("read", folder))? {
             let entry = entry.map_err(Error::file("read", folder))?;
             if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
                 fs::remove_file(entry.path()).map_err(Error::file("remove", entry.path()))?;
             }
         }
-        Ok(Output {
-            folder: folder.to_path_buf(),
-            pending: Vec::new(),
-        })
+        Ok(Output { folder: folder.to_path_buf(), _turn: turn, pending: Vec::new() })
     }
 
     /// Path of a file once it is published.
@@ -220,5 +222,39 @@ mod tests {
         let meta = fs::metadata(folder.path().join("a.raw")).unwrap();
         assert_eq!(meta.len(), 100 << 20);
         assert!(meta.blocks() * 512 < 1 << 20);
+    }
+
+    /// Says to the test below which folder is on the small disk, when it runs itself there.
+    const SMALL_DISK: &str = "BEDPLATE_TEST_SMALL_DISK";
+
+    #[test]
+    fn a_full_disk_leaves_nothing_half_written() {
+        if let Some(folder) = std::env::var_os(SMALL_DISK) {
+            let folder = PathBuf::from(folder);
+            fs::write(folder.join("a.raw"), b"the build before").unwrap();
+            let mut output = Output::open(&folder).unwrap();
+            let message = output.write("a.raw", &vec![1; 4 << 20]).unwrap_err().to_string();
+            assert!(message.contains("a.raw: the disk is full"), "{message}");
+            drop(output);
+            assert_eq!(fs::read(folder.join("a.raw")).unwrap(), b"the build before");
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let script = "mount -t tmpfs -o size=1m small \"$1\" || exit 77; exec \"$2\" --exact \"$3\"";
+        let ran = std::process::Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"])
+            .arg(folder.path())
+            .arg(std::env::current_exe().unwrap())
+            .arg("output::tests::a_full_disk_leaves_nothing_half_written")
+            .env(SMALL_DISK, folder.path())
+            .output();
+        match ran {
+            Ok(ran) if ran.status.success() => {}
+            Ok(ran) if String::from_utf8_lossy(&ran.stdout).contains("test result: FAILED") => {
+                panic!("{}", String::from_utf8_lossy(&ran.stdout));
+            }
+            _ => eprintln!("skipped: this machine lets nobody mount a small disk"),
+        }
     }
 }

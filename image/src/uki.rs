@@ -202,6 +202,12 @@ fn get_u16(bytes: &[u8], at: usize) -> Option<u16> {
     ))
 }
 
+/// Machine type of an image: 0x8664 is x86-64, 0xaa64 arm64.
+pub fn machine(image: &[u8]) -> Option<u16> {
+    let pe = get_u32(image, 0x3c)? as usize;
+    get_u16(image, pe.checked_add(4)?)
+}
+
 /// Content of a section of an image; nothing if there is none of that name.
 pub fn section<'a>(image: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let parsed = Image::parse(image.to_vec()).ok()?;
