@@ -46,7 +46,10 @@ impl Control {
 
 /// Opens a package and reads its control files.
 pub fn read(path: &Path, limits: &Limits) -> Result<Package, Error> {
-    let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let file = path
+        .file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy();
     read_named(path, &file, limits)
 }
 

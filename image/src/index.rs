@@ -60,7 +60,8 @@ pub(crate) fn paths(component: &str, architecture: Architecture) -> [String; 2] 
 
 /// Unpacks an index that came from `path`.
 pub(crate) fn unpack(path: &str, packed: &[u8]) -> Result<String, String> {
-    let bytes = compress::unpack(Compression::of_name(path), packed, BYTES_MAX).map_err(|error| error.to_string())?;
+    let bytes = compress::unpack(Compression::of_name(path), packed, BYTES_MAX)
+        .map_err(|error| error.to_string())?;
     String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
 }
 
@@ -68,12 +69,24 @@ impl Universe {
     /// Adds the packages of one index of `suite`.
     pub(crate) fn add(&mut self, suite: &str, index: &str) -> Result<(), String> {
         for paragraph in deb822::paragraphs(index) {
-            let name = paragraph.get("Package").ok_or("has a paragraph without Package")?;
-            let field = |field: &str| paragraph.get(field).ok_or_else(|| format!("says no {field} for {}", name.escape_debug()));
-            let path = field("Filename")?.strip_prefix("./").unwrap_or(field("Filename")?);
+            let name = paragraph
+                .get("Package")
+                .ok_or("has a paragraph without Package")?;
+            let field = |field: &str| {
+                paragraph
+                    .get(field)
+                    .ok_or_else(|| format!("says no {field} for {}", name.escape_debug()))
+            };
+            let path = field("Filename")?
+                .strip_prefix("./")
+                .unwrap_or(field("Filename")?);
             pool_path(path).map_err(|message| format!("{}: {message}", name.escape_debug()))?;
             let joined = |fields: [&str; 2]| {
-                let values: Vec<&str> = fields.iter().filter_map(|field| paragraph.get(field)).filter(|value| !value.is_empty()).collect();
+                let values: Vec<&str> = fields
+                    .iter()
+                    .filter_map(|field| paragraph.get(field))
+                    .filter(|value| !value.is_empty())
+                    .collect();
                 values.join(", ")
             };
             let candidate = Candidate {
@@ -82,7 +95,9 @@ impl Universe {
                 architecture: field("Architecture")?.to_owned(),
                 suite: suite.to_owned(),
                 path: path.to_owned(),
-                size: field("Size")?.parse().map_err(|_| format!("says no size for {}", name.escape_debug()))?,
+                size: field("Size")?
+                    .parse()
+                    .map_err(|_| format!("says no size for {}", name.escape_debug()))?,
                 sha256: field("SHA256")?.to_ascii_lowercase(),
                 needs: joined(["Pre-Depends", "Depends"]),
                 conflicts: joined(["Conflicts", "Breaks"]),
@@ -95,7 +110,11 @@ impl Universe {
 
     fn insert(&mut self, candidate: Candidate) {
         for provided in candidate.provides.split(',') {
-            let provided = provided.split(['(', ' ', ':']).find(|part| !part.is_empty()).unwrap_or_default().trim();
+            let provided = provided
+                .split(['(', ' ', ':'])
+                .find(|part| !part.is_empty())
+                .unwrap_or_default()
+                .trim();
             if provided.is_empty() {
                 continue;
             }
@@ -105,7 +124,10 @@ impl Universe {
             }
         }
         let versions = self.packages.entry(candidate.name.clone()).or_default();
-        if !versions.iter().any(|known| known.version == candidate.version) {
+        if !versions
+            .iter()
+            .any(|known| known.version == candidate.version)
+        {
             versions.push(candidate);
         }
     }
@@ -125,14 +147,25 @@ mod tests {
         universe.add("trixie-security", INDEX).expect("good");
         let versions = &universe.packages["hello"];
         assert_eq!(versions.len(), 1);
-        assert_eq!((versions[0].suite.as_str(), versions[0].needs.as_str(), versions[0].sha256.as_str()), ("trixie", "a, b | c", "ab"));
+        assert_eq!(
+            (
+                versions[0].suite.as_str(),
+                versions[0].needs.as_str(),
+                versions[0].sha256.as_str()
+            ),
+            ("trixie", "a, b | c", "ab")
+        );
         assert_eq!(universe.providers["greeter"], ["hello"]);
         assert_eq!(universe.providers["salute"], ["hello"]);
     }
 
     #[test]
     fn a_wrong_index_is_refused() {
-        let refused = |from: &str, to: &str| Universe::default().add("trixie", &INDEX.replace(from, to)).expect_err("refused");
+        let refused = |from: &str, to: &str| {
+            Universe::default()
+                .add("trixie", &INDEX.replace(from, to))
+                .expect_err("refused")
+        };
         assert!(refused("Filename: pool", "Filename: ../../pool").contains("no path on a mirror"));
         assert_eq!(refused("Size: 5", "Size: five"), "says no size for hello");
         assert_eq!(refused("Version: 1\n", ""), "says no Version for hello");

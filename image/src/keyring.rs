@@ -70,10 +70,16 @@ impl Keyring {
     /// Debian's keys for `suite`.
     pub(crate) fn debian(suite: &str) -> Result<Self, String> {
         let (name, rest) = suite.split_once('-').unwrap_or((suite, ""));
-        let rows = ROWS.iter().filter(|row| row.suite == name && row.security == (rest == "security"));
-        let keys = rows.map(|row| read(row.key, row.fingerprint)).collect::<Result<Vec<_>, _>>()?;
+        let rows = ROWS
+            .iter()
+            .filter(|row| row.suite == name && row.security == (rest == "security"));
+        let keys = rows
+            .map(|row| read(row.key, row.fingerprint))
+            .collect::<Result<Vec<_>, _>>()?;
         if keys.is_empty() {
-            return Err(format!("no archive key is known for suite {suite}; add it to image/keys and image/src/keyring.rs"));
+            return Err(format!(
+                "no archive key is known for suite {suite}; add it to image/keys and image/src/keyring.rs"
+            ));
         }
         Ok(Keyring { keys })
     }
@@ -86,11 +92,17 @@ impl Keyring {
 
     /// The text that a clear-signed message signs, if one of these keys signed it and was valid at `now`.
     pub(crate) fn signed_text(&self, message: &str, now: SystemTime) -> Result<String, String> {
-        let (message, _) = CleartextSignedMessage::from_string(message).map_err(|error| format!("is no clear-signed message: {error}"))?;
+        let (message, _) = CleartextSignedMessage::from_string(message)
+            .map_err(|error| format!("is no clear-signed message: {error}"))?;
         let text = message.signed_text();
         let mut reasons = Vec::new();
         for signature in message.signatures() {
-            match self.keys.iter().map(|key| verify(key, signature, &text, now)).find(|outcome| !matches!(outcome, Outcome::OtherKey)) {
+            match self
+                .keys
+                .iter()
+                .map(|key| verify(key, signature, &text, now))
+                .find(|outcome| !matches!(outcome, Outcome::OtherKey))
+            {
                 Some(Outcome::Good) => return Ok(text),
                 Some(Outcome::Bad(reason)) => reasons.push(reason),
                 Some(Outcome::OtherKey) | None => {}
@@ -111,9 +123,13 @@ enum Outcome {
 }
 
 fn read(armoured: &str, fingerprint: &str) -> Result<SignedPublicKey, String> {
-    let (key, _) = SignedPublicKey::from_string(armoured).map_err(|error| format!("key {fingerprint}: {error}"))?;
+    let (key, _) = SignedPublicKey::from_string(armoured)
+        .map_err(|error| format!("key {fingerprint}: {error}"))?;
     if key.fingerprint().to_string() != fingerprint {
-        return Err(format!("key {fingerprint}: the file holds {}", key.fingerprint()));
+        return Err(format!(
+            "key {fingerprint}: the file holds {}",
+            key.fingerprint()
+        ));
     }
     bound(&key).map_err(|error| format!("key {fingerprint}: {error}"))?;
     Ok(key)
@@ -122,11 +138,17 @@ fn read(armoured: &str, fingerprint: &str) -> Result<SignedPublicKey, String> {
 /// Checks the key's own signatures on its user and subkeys. Other people's, which Debian's keys carry, do not count.
 fn bound(key: &SignedPublicKey) -> pgp::errors::Result<()> {
     for user in &key.details.users {
-        for own in user.signatures.iter().filter(|signature| is_own(key, signature)) {
+        for own in user
+            .signatures
+            .iter()
+            .filter(|signature| is_own(key, signature))
+        {
             own.verify_certification(&key.primary_key, Tag::UserId, &user.id)?;
         }
     }
-    key.public_subkeys.iter().try_for_each(|subkey| subkey.verify_bindings(&key.primary_key))
+    key.public_subkeys
+        .iter()
+        .try_for_each(|subkey| subkey.verify_bindings(&key.primary_key))
 }
 
 /// Whether the key itself made this signature.
@@ -136,16 +158,27 @@ fn is_own(key: &SignedPublicKey, signature: &Signature) -> bool {
 
 fn verify(key: &SignedPublicKey, signature: &Signature, text: &str, now: SystemTime) -> Outcome {
     let issuers = signature.issuer_fingerprint();
-    let subkey = key.public_subkeys.iter().find(|subkey| issuers.contains(&&subkey.key.fingerprint()));
+    let subkey = key
+        .public_subkeys
+        .iter()
+        .find(|subkey| issuers.contains(&&subkey.key.fingerprint()));
     let primary = issuers.contains(&&key.fingerprint());
     let shown = key.fingerprint();
     let checked = match subkey {
-        Some(subkey) => usable_subkey(key, subkey, now).and_then(|()| checked(signature, now)).and_then(|()| {
-            signature.verify(&subkey.key, text.as_bytes()).map_err(|_| BROKEN.to_owned())
-        }),
+        Some(subkey) => usable_subkey(key, subkey, now)
+            .and_then(|()| checked(signature, now))
+            .and_then(|()| {
+                signature
+                    .verify(&subkey.key, text.as_bytes())
+                    .map_err(|_| BROKEN.to_owned())
+            }),
         None if primary => usable(key, now)
             .and_then(|()| checked(signature, now))
-            .and_then(|()| signature.verify(&key.primary_key, text.as_bytes()).map_err(|_| BROKEN.to_owned())),
+            .and_then(|()| {
+                signature
+                    .verify(&key.primary_key, text.as_bytes())
+                    .map_err(|_| BROKEN.to_owned())
+            }),
         None => return Outcome::OtherKey,
     };
     match checked {
@@ -158,10 +191,16 @@ const BROKEN: &str = "the text was changed after it was signed";
 
 /// The signature itself: kind, hash and times.
 fn checked(signature: &Signature, now: SystemTime) -> Result<(), String> {
-    if !matches!(signature.typ(), Some(SignatureType::Text | SignatureType::Binary)) {
+    if !matches!(
+        signature.typ(),
+        Some(SignatureType::Text | SignatureType::Binary)
+    ) {
         return Err("is of another kind than a document's".to_owned());
     }
-    if !matches!(signature.hash_alg(), Some(HashAlgorithm::Sha256 | HashAlgorithm::Sha384 | HashAlgorithm::Sha512)) {
+    if !matches!(
+        signature.hash_alg(),
+        Some(HashAlgorithm::Sha256 | HashAlgorithm::Sha384 | HashAlgorithm::Sha512)
+    ) {
         return Err("uses a hash that is too weak".to_owned());
     }
     let made: SystemTime = signature.created().ok_or("says no time")?.into();
@@ -169,7 +208,12 @@ fn checked(signature: &Signature, now: SystemTime) -> Result<(), String> {
         return Err("was made in the future: look at this machine's clock".to_owned());
     }
     match signature.signature_expiration_time() {
-        Some(valid) if valid.as_secs() != 0 && made + Duration::from_secs(u64::from(valid.as_secs())) < now => Err("has expired".to_owned()),
+        Some(valid)
+            if valid.as_secs() != 0
+                && made + Duration::from_secs(u64::from(valid.as_secs())) < now =>
+        {
+            Err("has expired".to_owned())
+        }
         _ => Ok(()),
     }
 }
@@ -179,19 +223,48 @@ fn usable(key: &SignedPublicKey, now: SystemTime) -> Result<(), String> {
     if !key.details.revocation_signatures.is_empty() {
         return Err("the key is revoked".to_owned());
     }
-    // The newest self-signature says how long the key is valid.
-    let selfs = key.details.users.iter().flat_map(|user| &user.signatures).chain(&key.details.direct_signatures);
-    let newest = selfs.filter(|signature| is_own(key, signature)).max_by_key(|s| s.created().map(SystemTime::from));
-    let newest = newest.ok_or("the key has no self-signature")?;
-    not_expired(key.created_at(), newest, now)
+    if !key
+        .details
+        .users
+        .iter()
+        .flat_map(|user| &user.signatures)
+        .any(|signature| is_own(key, signature))
+    {
+        return Err("the key has no self-signature".to_owned());
+    }
+    // Of the key's own signatures some only name revokers: the newest that says how long the key is valid counts.
+    let selfs = key
+        .details
+        .users
+        .iter()
+        .flat_map(|user| &user.signatures)
+        .chain(&key.details.direct_signatures);
+    let dated = selfs
+        .filter(|signature| is_own(key, signature) && signature.key_expiration_time().is_some());
+    match dated.max_by_key(|signature| signature.created().map(SystemTime::from)) {
+        Some(newest) => not_expired(key.created_at(), newest, now),
+        None => Ok(()),
+    }
 }
 
-fn usable_subkey(key: &SignedPublicKey, subkey: &SignedPublicSubKey, now: SystemTime) -> Result<(), String> {
+fn usable_subkey(
+    key: &SignedPublicKey,
+    subkey: &SignedPublicSubKey,
+    now: SystemTime,
+) -> Result<(), String> {
     usable(key, now)?;
-    if subkey.signatures.iter().any(|s| s.typ() == Some(SignatureType::SubkeyRevocation)) {
+    if subkey
+        .signatures
+        .iter()
+        .any(|s| s.typ() == Some(SignatureType::SubkeyRevocation))
+    {
         return Err("the subkey is revoked".to_owned());
     }
-    let binding = subkey.signatures.iter().max_by_key(|s| s.created().map(SystemTime::from)).ok_or("the subkey has no binding")?;
+    let binding = subkey
+        .signatures
+        .iter()
+        .max_by_key(|s| s.created().map(SystemTime::from))
+        .ok_or("the subkey has no binding")?;
     if !binding.key_flags().sign() {
         return Err("the subkey is not meant for signing".to_owned());
     }
@@ -199,9 +272,18 @@ fn usable_subkey(key: &SignedPublicKey, subkey: &SignedPublicSubKey, now: System
 }
 
 fn not_expired(created: Timestamp, binding: &Signature, now: SystemTime) -> Result<(), String> {
-    let Some(valid) = binding.key_expiration_time().filter(|valid| valid.as_secs() != 0) else { return Ok(()) };
+    let Some(valid) = binding
+        .key_expiration_time()
+        .filter(|valid| valid.as_secs() != 0)
+    else {
+        return Ok(());
+    };
     let until = SystemTime::from(created) + Duration::from_secs(u64::from(valid.as_secs()));
-    if until < now { Err("the key has expired; a newer debian-archive-keyring may have the next one".to_owned()) } else { Ok(()) }
+    if until < now {
+        Err("the key has expired; a newer debian-archive-keyring may have the next one".to_owned())
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -221,7 +303,11 @@ mod tests {
     fn a_key_expires() {
         let key = read(ROWS[0].key, ROWS[0].fingerprint).expect("a key");
         let late = SystemTime::UNIX_EPOCH + Duration::from_secs(2_500_000_000);
-        assert!(usable(&key, late).expect_err("2049").contains("has expired"));
+        assert!(
+            usable(&key, late)
+                .expect_err("2049")
+                .contains("has expired")
+        );
     }
 
     #[test]
@@ -230,6 +316,10 @@ mod tests {
         let security = Keyring::debian("trixie-security").expect("known");
         assert!(main.keys.iter().all(|key| !security.keys.contains(key)));
         assert!(Keyring::debian("trixie-updates").is_ok());
-        assert!(Keyring::debian("warty").expect_err("unknown").contains("image/keys"));
+        assert!(
+            Keyring::debian("warty")
+                .expect_err("unknown")
+                .contains("image/keys")
+        );
     }
 }

@@ -43,7 +43,8 @@ pub fn beside(recipe: &Path) -> PathBuf {
 
 /// Reads a recipe with what it extends.
 pub fn read_recipe(path: &Path) -> Result<Recipe, Error> {
-    Recipe::load(path, &mut |file| read_bounded(file)).map_err(|error| Error::Input(error.to_string()))
+    Recipe::load(path, &mut |file| read_bounded(file))
+        .map_err(|error| Error::Input(error.to_string()))
 }
 
 /// Reads a lock.
@@ -57,12 +58,17 @@ pub fn read_entries(recipe: &Recipe) -> Result<Vec<(String, PackageEntry)>, Erro
     let mut entries: Vec<(String, PackageEntry)> = Vec::new();
     for folder in recipe.entry_folders() {
         for path in files_with_end(&folder, "toml")? {
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let stem = path
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             if entries.iter().any(|(known, _)| *known == stem) {
                 continue;
             }
             let text = read_bounded(&path).map_err(Error::file("read", &path))?;
-            let entry = PackageEntry::parse(&path.display().to_string(), &text).map_err(|error| Error::Input(error.to_string()))?;
+            let entry = PackageEntry::parse(&path.display().to_string(), &text)
+                .map_err(|error| Error::Input(error.to_string()))?;
             entries.push((stem, entry));
         }
     }
@@ -73,15 +79,32 @@ pub fn read_entries(recipe: &Recipe) -> Result<Vec<(String, PackageEntry)>, Erro
 pub(crate) fn run(request: &LockRequest, progress: &dyn Progress) -> Result<LockOutcome, Error> {
     let recipe = read_recipe(&request.recipe)?;
     let fetcher = Fetcher::new(&recipe, request.offline)?;
-    let locking = Locking { recipe: &recipe, fetcher: &fetcher, keyring: &Keyring::debian, now: SystemTime::now(), progress };
-    let path = request.output.clone().unwrap_or_else(|| beside(&request.recipe));
+    let locking = Locking {
+        recipe: &recipe,
+        fetcher: &fetcher,
+        keyring: &Keyring::debian,
+        now: SystemTime::now(),
+        progress,
+    };
+    let path = request
+        .output
+        .clone()
+        .unwrap_or_else(|| beside(&request.recipe));
     // A scratch lock too keeps the recipe's own dates and numbers.
     let own = beside(&request.recipe);
-    let old = [&path, &own].into_iter().find(|path| path.exists()).map(|path| read_lock(path)).transpose()?;
+    let old = [&path, &own]
+        .into_iter()
+        .find(|path| path.exists())
+        .map(|path| read_lock(path))
+        .transpose()?;
     let lock = locking.lock(old.as_ref())?;
     let changes = changes(old.as_ref(), &lock);
     suite::replace(&path, lock.to_text().as_bytes())?;
-    Ok(LockOutcome { path, lock, changes })
+    Ok(LockOutcome {
+        path,
+        lock,
+        changes,
+    })
 }
 
 /// One locking, with all that it depends on.
@@ -98,18 +121,39 @@ impl Locking<'_> {
     pub(crate) fn lock(&self, old: Option<&Lock>) -> Result<Lock, Error> {
         let recipe = self.recipe;
         let seen = old.map_or(&[][..], |old| &old.suites);
-        let trust = Trust { keyring: self.keyring, now: self.now, seen };
-        let suites: Vec<_> = recipe.suites.iter().map(|suite| suite::open(self.fetcher, suite, &trust)).collect::<Result<_, _>>()?;
+        let trust = Trust {
+            keyring: self.keyring,
+            now: self.now,
+            seen,
+        };
+        let suites: Vec<_> = recipe
+            .suites
+            .iter()
+            .map(|suite| suite::open(self.fetcher, suite, &trust))
+            .collect::<Result<_, _>>()?;
         let universe = self.universe(&suites, recipe.architecture)?;
         let builder = build_machine()?;
-        let tool_universe = if builder == recipe.architecture { None } else { Some(self.universe(&suites, builder)?) };
+        let tool_universe = if builder == recipe.architecture {
+            None
+        } else {
+            Some(self.universe(&suites, builder)?)
+        };
 
         let asked = AskedFor::of(recipe);
         let unsolved = |message: String| Error::Input(format!("{}: {message}", self.shown()));
-        let packages = resolve::closure(&universe, &asked.packages, &asked.exclude).map_err(unsolved)?;
-        let boot = asked.boot_packages.iter().map(|name| resolve::newest(&universe, name).map(Candidate::locked));
+        let packages =
+            resolve::closure(&universe, &asked.packages, &asked.exclude).map_err(unsolved)?;
+        let boot = asked
+            .boot_packages
+            .iter()
+            .map(|name| resolve::newest(&universe, name).map(Candidate::locked));
         let boot_packages = boot.collect::<Result<Vec<_>, _>>().map_err(unsolved)?;
-        let tools = resolve::closure(tool_universe.as_ref().unwrap_or(&universe), &asked.tools, &[]).map_err(unsolved)?;
+        let tools = resolve::closure(
+            tool_universe.as_ref().unwrap_or(&universe),
+            &asked.tools,
+            &[],
+        )
+        .map_err(unsolved)?;
         let kernel = kernel(&packages, &recipe.kernel.package).map_err(unsolved)?;
 
         let packages: Vec<LockedPackage> = packages.into_iter().map(Candidate::locked).collect();
@@ -119,7 +163,11 @@ impl Locking<'_> {
             schema: SCHEMA,
             recipe: recipe.id.clone(),
             architecture: recipe.architecture,
-            epoch: suites.iter().map(|suite| suite.date).max().unwrap_or_default(),
+            epoch: suites
+                .iter()
+                .map(|suite| suite.date)
+                .max()
+                .unwrap_or_default(),
             kernel,
             asked,
             users,
@@ -127,24 +175,41 @@ impl Locking<'_> {
             suites,
             packages,
             boot_packages,
-            tools: Tools { architecture: builder, packages: tools.into_iter().map(Candidate::locked).collect() },
+            tools: Tools {
+                architecture: builder,
+                packages: tools.into_iter().map(Candidate::locked).collect(),
+            },
         };
         // What the mirror says is checked like what a person wrote.
         Lock::parse(&self.shown(), &lock.to_text()).map_err(|error| Error::Input(error.to_string()))
     }
 
-    fn universe(&self, suites: &[suite::Opened], architecture: Architecture) -> Result<Universe, Error> {
+    fn universe(
+        &self,
+        suites: &[suite::Opened],
+        architecture: Architecture,
+    ) -> Result<Universe, Error> {
         let mut universe = Universe::default();
-        suites.iter().try_for_each(|suite| suite.add_to(&mut universe, architecture, self.fetcher, self.progress))?;
+        suites.iter().try_for_each(|suite| {
+            suite.add_to(&mut universe, architecture, self.fetcher, self.progress)
+        })?;
         Ok(universe)
     }
 
     /// Users and groups of packages, entries, overlays and the recipe.
-    fn numbers(&self, packages: &[LockedPackage], kernel: &str, old: Option<&Lock>) -> Result<(numbers::Numbers, numbers::Numbers), Error> {
+    fn numbers(
+        &self,
+        packages: &[LockedPackage],
+        kernel: &str,
+        old: Option<&Lock>,
+    ) -> Result<(numbers::Numbers, numbers::Numbers), Error> {
         let recipe = self.recipe;
         let mut asked = numbers::Asked::default();
         for (stem, entry) in read_entries(recipe)? {
-            if packages.iter().any(|package| entry.covers(&stem, &package.name)) {
+            if packages
+                .iter()
+                .any(|package| entry.covers(&stem, &package.name))
+            {
                 entry.users.iter().for_each(|user| asked.user(user));
                 entry.groups.iter().for_each(|group| asked.group(group));
             }
@@ -153,27 +218,48 @@ impl Locking<'_> {
         recipe.groups.iter().for_each(|group| asked.group(group));
         let mut texts = Vec::new();
         // The kernel is by far the largest package and brings no users.
-        let others: Vec<LockedPackage> = packages.iter().filter(|package| package.name != kernel).cloned().collect();
+        let others: Vec<LockedPackage> = packages
+            .iter()
+            .filter(|package| package.name != kernel)
+            .cloned()
+            .collect();
         for local in self.fetcher.packages(&others, self.progress)? {
             let admitted = |path: &str| recipe.paths.admit(&local.name, path);
-            texts.extend(sysusers_of(&local.path, &local.file, &admitted).map_err(|error| Error::Input(error.to_string()))?);
+            texts.extend(
+                sysusers_of(&local.path, &local.file, &admitted)
+                    .map_err(|error| Error::Input(error.to_string()))?,
+            );
         }
-        for folder in recipe.overlays.iter().flat_map(|overlay| SYSUSERS.map(|folder| overlay.join(folder))) {
+        for folder in recipe
+            .overlays
+            .iter()
+            .flat_map(|overlay| SYSUSERS.map(|folder| overlay.join(folder)))
+        {
             for path in files_with_end(&folder, "conf")? {
-                texts.push((path.display().to_string(), read_bounded(&path).map_err(Error::file("read", &path))?));
+                texts.push((
+                    path.display().to_string(),
+                    read_bounded(&path).map_err(Error::file("read", &path))?,
+                ));
             }
         }
         for (file, text) in &texts {
-            let lines = sysusers::parse(file, text).map_err(|error| Error::Input(error.to_string()))?;
+            let lines =
+                sysusers::parse(file, text).map_err(|error| Error::Input(error.to_string()))?;
             lines.iter().for_each(|line| asked.line(line));
         }
         let none = numbers::Numbers::new();
         let (users, groups) = old.map_or((&none, &none), |old| (&old.users, &old.groups));
-        asked.number(users, groups).map_err(|message| Error::Input(format!("{}: {message}", self.shown())))
+        asked
+            .number(users, groups)
+            .map_err(|message| Error::Input(format!("{}: {message}", self.shown())))
     }
 
     fn shown(&self) -> String {
-        self.recipe.sources.first().map(|path| path.display().to_string()).unwrap_or_default()
+        self.recipe
+            .sources
+            .first()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default()
     }
 }
 
@@ -181,13 +267,27 @@ impl Locking<'_> {
 const SYSUSERS: [&str; 2] = ["usr/lib/sysusers.d", "etc/sysusers.d"];
 
 /// sysusers.d files of a package that enter the root.
-fn sysusers_of(path: &Path, file: &str, admitted: &dyn Fn(&str) -> bool) -> Result<Vec<(String, String)>, archive::Error> {
+fn sysusers_of(
+    path: &Path,
+    file: &str,
+    admitted: &dyn Fn(&str) -> bool,
+) -> Result<Vec<(String, String)>, archive::Error> {
     let package = deb::read_named(path, file, &Limits::default())?;
     let mut entries = package.entries()?;
     let mut texts = Vec::new();
     while let Some(entry) = entries.next()? {
-        let here = SYSUSERS.iter().any(|folder| entry.path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
-        if here && entry.kind == tar::Kind::File && entry.path.ends_with(".conf") && entry.size < 1 << 20 && admitted(&entry.path) {
+        let here = SYSUSERS.iter().any(|folder| {
+            entry
+                .path
+                .strip_prefix(folder)
+                .is_some_and(|rest| rest.starts_with('/'))
+        });
+        if here
+            && entry.kind == tar::Kind::File
+            && entry.path.ends_with(".conf")
+            && entry.size < 1 << 20
+            && admitted(&entry.path)
+        {
             let text = String::from_utf8_lossy(&entries.data()?).into_owned();
             texts.push((format!("{file}: {}", entry.path), text));
         }
@@ -198,22 +298,41 @@ fn sysusers_of(path: &Path, file: &str, admitted: &dyn Fn(&str) -> bool) -> Resu
 /// The package that holds the kernel: the one asked for, or what that metapackage depends on.
 fn kernel(packages: &[&Candidate], asked: &str) -> Result<String, String> {
     let meta = packages.iter().find(|package| package.name == asked);
-    let needs = meta.map(|meta| crate::relation::parse(&meta.needs)).transpose()?.unwrap_or_default();
-    let image = |name: &str| name.starts_with("linux-image-") && packages.iter().any(|package| package.name == name);
-    let below = needs.into_iter().flatten().map(|atom| atom.name).find(|name| image(name));
+    let needs = meta
+        .map(|meta| crate::relation::parse(&meta.needs))
+        .transpose()?
+        .unwrap_or_default();
+    let image = |name: &str| {
+        name.starts_with("linux-image-") && packages.iter().any(|package| package.name == name)
+    };
+    let below = needs
+        .into_iter()
+        .flatten()
+        .map(|atom| atom.name)
+        .find(|name| image(name));
     Ok(below.unwrap_or_else(|| asked.to_owned()))
 }
 
 fn build_machine() -> Result<Architecture, Error> {
     let machine = std::env::consts::ARCH;
-    Architecture::from_machine(machine).ok_or_else(|| Error::Input(format!("images cannot be built on {machine}: Debian's tools are locked for amd64 and arm64")))
+    Architecture::from_machine(machine).ok_or_else(|| {
+        Error::Input(format!(
+            "images cannot be built on {machine}: Debian's tools are locked for amd64 and arm64"
+        ))
+    })
 }
 
 /// What is other than before.
 fn changes(old: Option<&Lock>, new: &Lock) -> Vec<String> {
     let all = |lock: &Lock| -> std::collections::BTreeMap<String, String> {
-        let packages = lock.packages.iter().chain(&lock.boot_packages).chain(&lock.tools.packages);
-        packages.map(|package| (package.name.clone(), package.version.clone())).collect()
+        let packages = lock
+            .packages
+            .iter()
+            .chain(&lock.boot_packages)
+            .chain(&lock.tools.packages);
+        packages
+            .map(|package| (package.name.clone(), package.version.clone()))
+            .collect()
     };
     let before = old.map(all).unwrap_or_default();
     let after = all(new);
@@ -225,7 +344,12 @@ fn changes(old: Option<&Lock>, new: &Lock) -> Vec<String> {
             Some(_) => {}
         }
     }
-    changes.extend(before.iter().filter(|(name, _)| !after.contains_key(*name)).map(|(name, version)| format!("- {name} {version}")));
+    changes.extend(
+        before
+            .iter()
+            .filter(|(name, _)| !after.contains_key(*name))
+            .map(|(name, version)| format!("- {name} {version}")),
+    );
     changes
 }
 
@@ -251,7 +375,9 @@ fn files_with_end(folder: &Path, end: &str) -> Result<Vec<PathBuf>, Error> {
 fn read_bounded(path: &Path) -> std::io::Result<String> {
     use std::io::Read;
     let mut text = String::new();
-    fs::File::open(path)?.take(spec_recipe::FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
+    fs::File::open(path)?
+        .take(spec_recipe::FILE_BYTES_MAX as u64 + 1)
+        .read_to_string(&mut text)?;
     Ok(text)
 }
 

@@ -66,8 +66,13 @@ impl Asked {
 
     pub(crate) fn line(&mut self, line: &Line) {
         match line {
-            Line::User { name, uid, group, .. } => self.add_user(name, *uid, group.as_deref()),
-            Line::Group { name, gid } => self.group(&Group { name: name.clone(), gid: *gid }),
+            Line::User {
+                name, uid, group, ..
+            } => self.add_user(name, *uid, group.as_deref()),
+            Line::Group { name, gid } => self.group(&Group {
+                name: name.clone(),
+                gid: *gid,
+            }),
             Line::Member { group, .. } => drop(self.groups.entry(group.clone()).or_default()),
         }
     }
@@ -83,10 +88,17 @@ impl Asked {
 
     /// Gives everybody a number. Those of the old lock stay, also of names that nobody asks for any more: their files
     /// may still lie on a state partition.
-    pub(crate) fn number(mut self, old_users: &Numbers, old_groups: &Numbers) -> Result<(Numbers, Numbers), String> {
+    pub(crate) fn number(
+        mut self,
+        old_users: &Numbers,
+        old_groups: &Numbers,
+    ) -> Result<(Numbers, Numbers), String> {
         self.add_user("root", Some(0), None);
         self.add_user("nobody", Some(65534), Some("nogroup"));
-        self.group(&Group { name: "nogroup".into(), gid: Some(65534) });
+        self.group(&Group {
+            name: "nogroup".into(),
+            gid: Some(65534),
+        });
         for (name, (uid, own)) in &self.users {
             if *own {
                 let gid = self.groups.entry(name.clone()).or_default();
@@ -94,7 +106,12 @@ impl Asked {
             }
         }
         for (name, gid) in &mut self.groups {
-            *gid = gid.or_else(|| KNOWN_GROUPS.iter().find(|(known, _)| known == name).map(|(_, gid)| *gid));
+            *gid = gid.or_else(|| {
+                KNOWN_GROUPS
+                    .iter()
+                    .find(|(known, _)| known == name)
+                    .map(|(_, gid)| *gid)
+            });
         }
         let mut users = Given::new("user", old_users);
         let mut groups = Given::new("group", old_groups);
@@ -123,14 +140,23 @@ struct Given {
 
 impl Given {
     fn new(kind: &'static str, old: &Numbers) -> Self {
-        Given { kind, numbers: old.clone(), taken: old.values().copied().collect() }
+        Given {
+            kind,
+            numbers: old.clone(),
+            taken: old.values().copied().collect(),
+        }
     }
 
     /// A number that a package or recipe fixes, unless the lock has given one before.
     fn fix(&mut self, name: &str, number: Option<u32>) -> Result<(), String> {
-        let Some(number) = number.filter(|_| !self.numbers.contains_key(name)) else { return Ok(()) };
+        let Some(number) = number.filter(|_| !self.numbers.contains_key(name)) else {
+            return Ok(());
+        };
         if let Some((other, _)) = self.numbers.iter().find(|(_, taken)| **taken == number) {
-            return Err(format!("{} {name} is to have number {number}, which {other} has; fix another in the recipe's users or groups", self.kind));
+            return Err(format!(
+                "{} {name} is to have number {number}, which {other} has; fix another in the recipe's users or groups",
+                self.kind
+            ));
         }
         self.give(name, number);
         Ok(())
@@ -143,11 +169,20 @@ impl Given {
 
     /// The next free number; the same for a user and the group of its name where that has none yet.
     fn next(&mut self, name: &str, pair: Option<&mut Given>) -> Result<(), String> {
-        let paired = pair.as_ref().and_then(|pair| pair.numbers.get(name).copied()).filter(|number| !self.taken.contains(number));
-        let fresh = || (LAST..=FIRST).rev().find(|n| !self.taken.contains(n) && pair.as_ref().is_none_or(|pair| !pair.taken.contains(n)));
+        let paired = pair
+            .as_ref()
+            .and_then(|pair| pair.numbers.get(name).copied())
+            .filter(|number| !self.taken.contains(number));
+        let fresh = || {
+            (LAST..=FIRST).rev().find(|n| {
+                !self.taken.contains(n) && pair.as_ref().is_none_or(|pair| !pair.taken.contains(n))
+            })
+        };
         let number = match self.numbers.get(name).copied() {
             Some(number) => number,
-            None => paired.or_else(fresh).ok_or_else(|| format!("no number below 1000 is left for {} {name}", self.kind))?,
+            None => paired
+                .or_else(fresh)
+                .ok_or_else(|| format!("no number below 1000 is left for {} {name}", self.kind))?,
         };
         if !self.numbers.contains_key(name) {
             self.give(name, number);
@@ -169,7 +204,10 @@ mod tests {
 
     fn asked(lines: &str) -> Asked {
         let mut asked = Asked::default();
-        sysusers::parse("x.conf", lines).expect("good").iter().for_each(|line| asked.line(line));
+        sysusers::parse("x.conf", lines)
+            .expect("good")
+            .iter()
+            .for_each(|line| asked.line(line));
         asked
     }
 
@@ -179,31 +217,49 @@ mod tests {
 
     #[test]
     fn a_user_and_its_group_get_the_same_number() {
-        let (users, groups) = asked("u etcd -\nu web -:www\ng www -\ng tty -\nm etcd video\n").number(&none(), &none()).expect("numbers");
+        let (users, groups) = asked("u etcd -\nu web -:www\ng www -\ng tty -\nm etcd video\n")
+            .number(&none(), &none())
+            .expect("numbers");
         assert_eq!(users["etcd"], 999);
         assert_eq!(groups["etcd"], 999);
         assert_eq!(users["web"], 998);
         assert_eq!((groups["tty"], groups["video"]), (5, 44));
-        assert_eq!((users["root"], users["nobody"], groups["nogroup"]), (0, 65534, 65534));
+        assert_eq!(
+            (users["root"], users["nobody"], groups["nogroup"]),
+            (0, 65534, 65534)
+        );
         assert!(!groups.contains_key("web"));
     }
 
     #[test]
     fn numbers_stay_when_users_come_and_go() {
-        let (users, groups) = asked("u b -\nu d -\n").number(&none(), &none()).expect("numbers");
+        let (users, groups) = asked("u b -\nu d -\n")
+            .number(&none(), &none())
+            .expect("numbers");
         assert_eq!((users["b"], users["d"]), (999, 998));
-        let (later, later_groups) = asked("u a -\nu d -\n").number(&users, &groups).expect("numbers");
+        let (later, later_groups) = asked("u a -\nu d -\n")
+            .number(&users, &groups)
+            .expect("numbers");
         assert_eq!((later["a"], later["d"], later["b"]), (997, 998, 999));
         assert_eq!(later_groups["a"], 997);
-        let (again, _) = asked("u a -\nu d -\n").number(&later, &later_groups).expect("numbers");
+        let (again, _) = asked("u a -\nu d -\n")
+            .number(&later, &later_groups)
+            .expect("numbers");
         assert_eq!(again, later);
     }
 
     #[test]
     fn a_fixed_number_counts_and_two_of_them_are_refused() {
-        let (users, groups) = asked("u x 150\n").number(&none(), &none()).expect("numbers");
+        let (users, groups) = asked("u x 150\n")
+            .number(&none(), &none())
+            .expect("numbers");
         assert_eq!((users["x"], groups["x"]), (150, 150));
-        let message = asked("u x 150\nu y 150\n").number(&none(), &none()).expect_err("twice");
-        assert!(message.starts_with("user y is to have number 150, which x has"), "{message}");
+        let message = asked("u x 150\nu y 150\n")
+            .number(&none(), &none())
+            .expect_err("twice");
+        assert!(
+            message.starts_with("user y is to have number 150, which x has"),
+            "{message}"
+        );
     }
 }

@@ -20,11 +20,19 @@ pub(crate) enum Operator {
 }
 
 impl Operator {
-    const ALL: [(&'static str, Operator); 5] =
-        [("<<", Operator::Before), ("<=", Operator::Until), (">=", Operator::From), (">>", Operator::After), ("=", Operator::Exactly)];
+    const ALL: [(&'static str, Operator); 5] = [
+        ("<<", Operator::Before),
+        ("<=", Operator::Until),
+        (">=", Operator::From),
+        (">>", Operator::After),
+        ("=", Operator::Exactly),
+    ];
 
     fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, operator)| *operator == self).map_or("", |(name, _)| name)
+        Self::ALL
+            .iter()
+            .find(|(_, operator)| *operator == self)
+            .map_or("", |(name, _)| name)
     }
 }
 
@@ -33,41 +41,74 @@ pub(crate) type Alternatives = Vec<Atom>;
 
 /// The relations of a field.
 pub(crate) fn parse(field: &str) -> Result<Vec<Alternatives>, String> {
-    let relations = field.split(',').map(str::trim).filter(|relation| !relation.is_empty());
-    relations.map(|relation| relation.split('|').map(atom).collect()).collect()
+    let relations = field
+        .split(',')
+        .map(str::trim)
+        .filter(|relation| !relation.is_empty());
+    relations
+        .map(|relation| relation.split('|').map(atom).collect())
+        .collect()
 }
 
 fn atom(text: &str) -> Result<Atom, String> {
     let wrong = || format!("\"{}\" is no relation", text.trim().escape_debug());
     // "[amd64]" and "<!nocheck>" stand in sources only; ":any" asks for another architecture's package at will.
     let (name, version) = match text.split_once('(') {
-        Some((name, version)) => (name, Some(version.split_once(')').ok_or_else(wrong)?.0.trim())),
+        Some((name, version)) => (
+            name,
+            Some(version.split_once(')').ok_or_else(wrong)?.0.trim()),
+        ),
         None => (text, None),
     };
     let name = name.trim().split(':').next().unwrap_or_default();
-    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b)) {
+    if name.is_empty()
+        || !name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b))
+    {
         return Err(wrong());
     }
     let version = match version {
         None => None,
         Some(version) => {
-            let (sign, operator) = Operator::ALL.iter().find(|(sign, _)| version.starts_with(sign)).ok_or_else(wrong)?;
-            Some((*operator, version.strip_prefix(sign).unwrap_or_default().trim().to_owned()))
+            let (sign, operator) = Operator::ALL
+                .iter()
+                .find(|(sign, _)| version.starts_with(sign))
+                .ok_or_else(wrong)?;
+            Some((
+                *operator,
+                version
+                    .strip_prefix(sign)
+                    .unwrap_or_default()
+                    .trim()
+                    .to_owned(),
+            ))
         }
     };
-    Ok(Atom { name: name.to_owned(), version })
+    Ok(Atom {
+        name: name.to_owned(),
+        version,
+    })
 }
 
 impl Atom {
     /// Any version of `name`.
     pub(crate) fn any(name: &str) -> Self {
-        Atom { name: name.to_owned(), version: None }
+        Atom {
+            name: name.to_owned(),
+            version: None,
+        }
     }
 
     /// Whether `version` is one that this asks for.
     pub(crate) fn admits(&self, version: &str) -> bool {
-        let Some((operator, wanted)) = &self.version else { return true };
-        let (Ok(version), Ok(wanted)) = (version.parse::<Version>(), wanted.parse::<Version>()) else { return false };
+        let Some((operator, wanted)) = &self.version else {
+            return true;
+        };
+        let (Ok(version), Ok(wanted)) = (version.parse::<Version>(), wanted.parse::<Version>())
+        else {
+            return false;
+        };
         match operator {
             Operator::Before => version < wanted,
             Operator::Until => version <= wanted,
@@ -99,7 +140,11 @@ impl std::fmt::Display for Atom {
 
 /// `a | b`, for a message.
 pub(crate) fn shown(alternatives: &[Atom]) -> String {
-    alternatives.iter().map(Atom::to_string).collect::<Vec<_>>().join(" | ")
+    alternatives
+        .iter()
+        .map(Atom::to_string)
+        .collect::<Vec<_>>()
+        .join(" | ")
 }
 
 #[cfg(test)]
@@ -108,9 +153,22 @@ mod tests {
 
     #[test]
     fn relations_are_read_and_written() {
-        let relations = parse("libc6 (>= 2.38), debconf (>= 0.5) | debconf-2.0, python3:any (<< 4~),\n x").expect("good");
-        let shown: Vec<_> = relations.iter().map(|alternatives| shown(alternatives)).collect();
-        assert_eq!(shown, ["libc6 (>= 2.38)", "debconf (>= 0.5) | debconf-2.0", "python3 (<< 4~)", "x"]);
+        let relations =
+            parse("libc6 (>= 2.38), debconf (>= 0.5) | debconf-2.0, python3:any (<< 4~),\n x")
+                .expect("good");
+        let shown: Vec<_> = relations
+            .iter()
+            .map(|alternatives| shown(alternatives))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "libc6 (>= 2.38)",
+                "debconf (>= 0.5) | debconf-2.0",
+                "python3 (<< 4~)",
+                "x"
+            ]
+        );
         for bad in ["a (2)", "a (>= 2", "a b", "(>= 2)"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
@@ -118,7 +176,8 @@ mod tests {
 
     #[test]
     fn versions_are_compared_as_debian_does() {
-        let admits = |relation: &str, version: &str| parse(relation).expect("good")[0][0].admits(version);
+        let admits =
+            |relation: &str, version: &str| parse(relation).expect("good")[0][0].admits(version);
         assert!(admits("a (>= 1:1.0)", "1:1.0-1") && !admits("a (>= 1:1.0)", "2.0"));
         assert!(admits("a (<< 2.0)", "2.0~rc1") && !admits("a (<< 2.0)", "2.0"));
         assert!(admits("a (= 1-1+b2)", "1-1+b2") && !admits("a (= 1-1)", "1-1+b2"));

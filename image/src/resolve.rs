@@ -22,23 +22,43 @@ const STEPS_MAX: usize = 100_000;
 const PACKAGES_MAX: usize = 5_000;
 
 /// The packages that `wished` and their relations ask for, by name.
-pub(crate) fn closure<'a>(universe: &'a Universe, wished: &[String], exclude: &'a [String]) -> Result<Vec<&'a Candidate>, String> {
+pub(crate) fn closure<'a>(
+    universe: &'a Universe,
+    wished: &[String],
+    exclude: &'a [String],
+) -> Result<Vec<&'a Candidate>, String> {
     if let Some(unknown) = wished.iter().find(|name| !known(universe, name)) {
-        return Err(format!("unknown package \"{unknown}\"{}", nearest(universe, unknown)));
+        return Err(format!(
+            "unknown package \"{unknown}\"{}",
+            nearest(universe, unknown)
+        ));
     }
     let mut search = Search {
         universe,
         exclude: exclude.iter().map(String::as_str).collect(),
-        goals: wished.iter().map(|name| Goal { alternatives: vec![Atom::any(name)], of: None }).collect(),
+        goals: wished
+            .iter()
+            .map(|name| Goal {
+                alternatives: vec![Atom::any(name)],
+                of: None,
+            })
+            .collect(),
         chosen: Vec::new(),
         steps: 0,
         failure: None,
     };
     if !search.run(0) {
-        let failure = search.failure.map(|(_, message)| message).unwrap_or_default();
+        let failure = search
+            .failure
+            .map(|(_, message)| message)
+            .unwrap_or_default();
         return Err(failure);
     }
-    let mut packages: Vec<&Candidate> = search.chosen.iter().map(|chosen| chosen.candidate).collect();
+    let mut packages: Vec<&Candidate> = search
+        .chosen
+        .iter()
+        .map(|chosen| chosen.candidate)
+        .collect();
     packages.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(packages)
 }
@@ -55,10 +75,18 @@ fn known(universe: &Universe, name: &str) -> bool {
 
 /// Versions of a package, the newest first.
 fn sorted<'a>(universe: &'a Universe, name: &str) -> Vec<&'a Candidate> {
-    let mut versions: Vec<(Option<Version>, &Candidate)> =
-        universe.packages.get(name).into_iter().flatten().map(|candidate| (candidate.version.parse().ok(), candidate)).collect();
+    let mut versions: Vec<(Option<Version>, &Candidate)> = universe
+        .packages
+        .get(name)
+        .into_iter()
+        .flatten()
+        .map(|candidate| (candidate.version.parse().ok(), candidate))
+        .collect();
     versions.sort_by(|(a, _), (b, _)| b.cmp(a));
-    versions.into_iter().map(|(_, candidate)| candidate).collect()
+    versions
+        .into_iter()
+        .map(|(_, candidate)| candidate)
+        .collect()
 }
 
 /// A relation to fulfil.
@@ -81,7 +109,8 @@ struct Chosen<'a> {
 impl Chosen<'_> {
     /// Whether this package is what `atom` names, by its name or by what it provides.
     fn is(&self, atom: &Atom) -> bool {
-        (self.candidate.name == atom.name && atom.admits(&self.candidate.version)) || self.provides.iter().any(|p| atom.admits_provided(p))
+        (self.candidate.name == atom.name && atom.admits(&self.candidate.version))
+            || self.provides.iter().any(|p| atom.admits_provided(p))
     }
 }
 
@@ -98,15 +127,23 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     /// Fulfils the goals from `at` on.
     fn run(&mut self, mut at: usize) -> bool {
-        while self.goals.get(at).is_some_and(|goal| self.fulfilled(&goal.alternatives)) {
+        while self
+            .goals
+            .get(at)
+            .is_some_and(|goal| self.fulfilled(&goal.alternatives))
+        {
             at += 1;
         }
-        let Some(goal) = self.goals.get(at).cloned() else { return true };
+        let Some(goal) = self.goals.get(at).cloned() else {
+            return true;
+        };
         let mut reasons = Vec::new();
         for candidate in self.candidates(&goal.alternatives) {
             self.steps += 1;
             if self.steps > STEPS_MAX || self.chosen.len() > PACKAGES_MAX {
-                self.fail(format!("no solution after {STEPS_MAX} choices or with {PACKAGES_MAX} packages"));
+                self.fail(format!(
+                    "no solution after {STEPS_MAX} choices or with {PACKAGES_MAX} packages"
+                ));
                 return false;
             }
             let (goals, taken) = (self.goals.len(), self.chosen.len());
@@ -123,7 +160,10 @@ impl<'a> Search<'a> {
     }
 
     fn fulfilled(&self, alternatives: &[Atom]) -> bool {
-        alternatives.iter().any(|atom| self.exclude.contains(atom.name.as_str()) || self.chosen.iter().any(|chosen| chosen.is(atom)))
+        alternatives.iter().any(|atom| {
+            self.exclude.contains(atom.name.as_str())
+                || self.chosen.iter().any(|chosen| chosen.is(atom))
+        })
     }
 
     /// What could fulfil a relation, in the order of preference.
@@ -131,9 +171,17 @@ impl<'a> Search<'a> {
         let universe = self.universe;
         let mut candidates: Vec<&Candidate> = Vec::new();
         for atom in alternatives {
-            candidates.extend(sorted(universe, &atom.name).into_iter().filter(|candidate| atom.admits(&candidate.version)));
+            candidates.extend(
+                sorted(universe, &atom.name)
+                    .into_iter()
+                    .filter(|candidate| atom.admits(&candidate.version)),
+            );
             for provider in universe.providers.get(&atom.name).into_iter().flatten() {
-                let provides = |candidate: &&Candidate| provides(candidate).iter().any(|provided| atom.admits_provided(provided));
+                let provides = |candidate: &&Candidate| {
+                    provides(candidate)
+                        .iter()
+                        .any(|provided| atom.admits_provided(provided))
+                };
                 candidates.extend(sorted(universe, provider).into_iter().filter(provides));
             }
         }
@@ -143,32 +191,70 @@ impl<'a> Search<'a> {
 
     /// Takes a package, unless it cannot stand beside those that are taken.
     fn take(&mut self, candidate: &'a Candidate, of: Option<usize>) -> Result<(), String> {
-        let named = |message: String| format!("{} {}: {message}", candidate.name, candidate.version);
+        let named =
+            |message: String| format!("{} {}: {message}", candidate.name, candidate.version);
         let needs = relation::parse(&candidate.needs).map_err(named)?;
-        let conflicts = relation::parse(&candidate.conflicts).map_err(named)?.into_iter().flatten().collect();
-        let new = Chosen { candidate, provides: provides(candidate), conflicts, of };
+        let conflicts = relation::parse(&candidate.conflicts)
+            .map_err(named)?
+            .into_iter()
+            .flatten()
+            .collect();
+        let new = Chosen {
+            candidate,
+            provides: provides(candidate),
+            conflicts,
+            of,
+        };
         for other in &self.chosen {
             if other.candidate.name == candidate.name {
-                return Err(format!("{} {} is already taken{}", other.candidate.name, other.candidate.version, self.because(other.of)));
+                return Err(format!(
+                    "{} {} is already taken{}",
+                    other.candidate.name,
+                    other.candidate.version,
+                    self.because(other.of)
+                ));
             }
-            let against = |a: &Chosen, b: &Chosen| a.conflicts.iter().find(|atom| b.is(atom)).map(Atom::to_string);
+            let against = |a: &Chosen, b: &Chosen| {
+                a.conflicts
+                    .iter()
+                    .find(|atom| b.is(atom))
+                    .map(Atom::to_string)
+            };
             if let Some(atom) = against(&new, other) {
-                return Err(format!("{} {} conflicts with {atom}{}", candidate.name, candidate.version, self.because(other.of)));
+                return Err(format!(
+                    "{} {} conflicts with {atom}{}",
+                    candidate.name,
+                    candidate.version,
+                    self.because(other.of)
+                ));
             }
             if let Some(atom) = against(other, &new) {
-                return Err(format!("{} {}{} conflicts with {atom}", other.candidate.name, other.candidate.version, self.because(other.of)));
+                return Err(format!(
+                    "{} {}{} conflicts with {atom}",
+                    other.candidate.name,
+                    other.candidate.version,
+                    self.because(other.of)
+                ));
             }
         }
         let index = self.chosen.len();
         self.chosen.push(new);
-        self.goals.extend(needs.into_iter().map(|alternatives| Goal { alternatives, of: Some(index) }));
+        self.goals
+            .extend(needs.into_iter().map(|alternatives| Goal {
+                alternatives,
+                of: Some(index),
+            }));
         Ok(())
     }
 
     /// ` (etcd-server -> adduser)`: how the recipe came to want something.
     fn because(&self, of: Option<usize>) -> String {
         let chain = self.chain(of);
-        if chain.is_empty() { String::new() } else { format!(" (wanted by {})", chain.join(" -> ")) }
+        if chain.is_empty() {
+            String::new()
+        } else {
+            format!(" (wanted by {})", chain.join(" -> "))
+        }
     }
 
     fn chain(&self, mut of: Option<usize>) -> Vec<String> {
@@ -194,7 +280,12 @@ impl<'a> Search<'a> {
             .alternatives
             .iter()
             .flat_map(|atom| sorted(self.universe, &atom.name))
-            .map(|candidate| format!("{} {} in {}", candidate.name, candidate.version, candidate.suite))
+            .map(|candidate| {
+                format!(
+                    "{} {} in {}",
+                    candidate.name, candidate.version, candidate.suite
+                )
+            })
             .collect();
         match versions.is_empty() {
             true => format!("{who}, which no suite of the recipe has"),
@@ -203,14 +294,22 @@ impl<'a> Search<'a> {
     }
 
     fn fail(&mut self, message: String) {
-        if self.failure.as_ref().is_none_or(|(depth, _)| self.chosen.len() > *depth) {
+        if self
+            .failure
+            .as_ref()
+            .is_none_or(|(depth, _)| self.chosen.len() > *depth)
+        {
             self.failure = Some((self.chosen.len(), message));
         }
     }
 }
 
 fn provides(candidate: &Candidate) -> Vec<Atom> {
-    relation::parse(&candidate.provides).unwrap_or_default().into_iter().flatten().collect()
+    relation::parse(&candidate.provides)
+        .unwrap_or_default()
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// `; did you mean ...?`
@@ -225,7 +324,11 @@ fn nearest(universe: &Universe, name: &str) -> String {
         .collect();
     near.sort();
     let names: Vec<&str> = near.iter().take(3).map(|(_, name)| name.as_str()).collect();
-    if names.is_empty() { String::new() } else { format!("; did you mean {}?", names.join(", ")) }
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("; did you mean {}?", names.join(", "))
+    }
 }
 
 /// Levenshtein's distance.
@@ -235,7 +338,9 @@ fn distance(a: &str, b: &str) -> usize {
         let mut diagonal = i;
         let mut left = i + 1;
         for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let value = (diagonal + usize::from(x != y)).min(left + 1).min(*cell + 1);
+            let value = (diagonal + usize::from(x != y))
+                .min(left + 1)
+                .min(*cell + 1);
             diagonal = *cell;
             *cell = value;
             left = value;

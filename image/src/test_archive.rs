@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use pgp::composed::{ArmorOptions, CleartextSignedMessage, KeyType, SecretKeyParamsBuilder, SignedPublicKey, SignedSecretKey};
+use pgp::composed::{
+    ArmorOptions, CleartextSignedMessage, KeyType, SecretKeyParamsBuilder, SignedPublicKey,
+    SignedSecretKey,
+};
 use pgp::types::Password;
 use sha2::{Digest, Sha256};
 
@@ -30,7 +33,9 @@ impl Key {
             .primary_user_id("Test archive <test@localhost>".into())
             .build()
             .expect("parameters");
-        Key { secret: params.generate(rand::thread_rng()).expect("a key") }
+        Key {
+            secret: params.generate(rand::thread_rng()).expect("a key"),
+        }
     }
 
     pub(crate) fn keyring(&self) -> Keyring {
@@ -38,8 +43,15 @@ impl Key {
     }
 
     pub(crate) fn sign(&self, text: &str) -> String {
-        let message = CleartextSignedMessage::sign(rand::thread_rng(), text, &self.secret.primary_key, &Password::empty());
-        message.and_then(|message| message.to_armored_string(ArmorOptions::default())).expect("signed")
+        let message = CleartextSignedMessage::sign(
+            rand::thread_rng(),
+            text,
+            &self.secret.primary_key,
+            &Password::empty(),
+        );
+        message
+            .and_then(|message| message.to_armored_string(ArmorOptions::default()))
+            .expect("signed")
     }
 }
 
@@ -53,19 +65,43 @@ pub(crate) struct TestArchive {
 
 impl TestArchive {
     pub(crate) fn start() -> Self {
-        let index = ["amd64", "arm64"].map(|name| (name.to_owned(), String::new())).into();
-        TestArchive { server: TestServer::start(), key: Key::new(), index }
+        let index = ["amd64", "arm64"]
+            .map(|name| (name.to_owned(), String::new()))
+            .into();
+        TestArchive {
+            server: TestServer::start(),
+            key: Key::new(),
+            index,
+        }
     }
 
     /// Adds a package with these files; `fields` are further lines of its paragraph.
-    pub(crate) fn add(&mut self, name: &str, version: &str, architecture: &str, fields: &str, files: &[(&str, &str)]) {
-        let control = format!("Package: {name}\nVersion: {version}\nArchitecture: {architecture}\n{fields}");
-        let entries: Vec<_> =
-            files.iter().map(|(path, text)| (archive::tar::Entry::file(path, 0o644), text.as_bytes().to_vec())).collect();
+    pub(crate) fn add(
+        &mut self,
+        name: &str,
+        version: &str,
+        architecture: &str,
+        fields: &str,
+        files: &[(&str, &str)],
+    ) {
+        let control =
+            format!("Package: {name}\nVersion: {version}\nArchitecture: {architecture}\n{fields}");
+        let entries: Vec<_> = files
+            .iter()
+            .map(|(path, text)| {
+                (
+                    archive::tar::Entry::file(path, 0o644),
+                    text.as_bytes().to_vec(),
+                )
+            })
+            .collect();
         let deb = archive::deb::write(&control, &[], &entries).expect("a package");
         let path = format!("pool/main/{name}_{version}_{architecture}.deb");
-        let paragraph =
-            format!("{control}Filename: {path}\nSize: {}\nSHA256: {}\n\n", deb.len(), hex::encode(Sha256::digest(&deb)));
+        let paragraph = format!(
+            "{control}Filename: {path}\nSize: {}\nSHA256: {}\n\n",
+            deb.len(),
+            hex::encode(Sha256::digest(&deb))
+        );
         self.server.put(&path, deb);
         for (known, index) in &mut self.index {
             if architecture == "all" || architecture == known {
@@ -82,14 +118,22 @@ impl TestArchive {
             let hash = hex::encode(Sha256::digest(&packed));
             let folder = format!("main/binary-{architecture}");
             list.push_str(&format!(" {hash} {} {folder}/Packages.xz\n", packed.len()));
-            self.server.put(&format!("dists/trixie/{folder}/by-hash/SHA256/{hash}"), packed.clone());
-            self.server.put(&format!("dists/trixie/{folder}/Packages.xz"), packed);
+            self.server.put(
+                &format!("dists/trixie/{folder}/by-hash/SHA256/{hash}"),
+                packed.clone(),
+            );
+            self.server
+                .put(&format!("dists/trixie/{folder}/Packages.xz"), packed);
         }
         let date = time::OffsetDateTime::from(now()) - time::Duration::minutes(minutes);
         let date = date.format(time::macros::format_description!(
             "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] UTC"
         ));
-        let text = format!("Codename: trixie\nDate: {}\nAcquire-By-Hash: yes\n{extra}SHA256:\n{list}", date.expect("a date"));
-        self.server.put("dists/trixie/InRelease", self.key.sign(&text));
+        let text = format!(
+            "Codename: trixie\nDate: {}\nAcquire-By-Hash: yes\n{extra}SHA256:\n{list}",
+            date.expect("a date")
+        );
+        self.server
+            .put("dists/trixie/InRelease", self.key.sign(&text));
     }
 }

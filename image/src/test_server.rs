@@ -74,7 +74,13 @@ impl TestServer {
     }
 
     pub(crate) fn paths(&self) -> Vec<String> {
-        self.shared.files.lock().expect("files").keys().cloned().collect()
+        self.shared
+            .files
+            .lock()
+            .expect("files")
+            .keys()
+            .cloned()
+            .collect()
     }
 
     /// The next `count` answers break off half way.
