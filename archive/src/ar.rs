@@ -115,9 +115,9 @@ pub fn write(out: &mut dyn Write, members: &[(&str, &[u8])]) -> io::Result<()> {
                 format!("ar cannot hold {name}"),
             ));
         }
-        write!(
+        writeln!(
             out,
-            "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n",
+            "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`",
             0,
             0,
             0,

@@ -127,12 +127,15 @@ impl<W: Write> Writer<W> {
     }
 }
 
+/// Members with their data.
+pub type Members<'a> = Vec<(Entry, &'a [u8])>;
+
 /// Reads the first archive in `bytes`; gives its members and what follows it.
 pub fn read<'a>(
     bytes: &'a [u8],
     file: &str,
     limits: &Limits,
-) -> Result<(Vec<(Entry, &'a [u8])>, &'a [u8]), Error> {
+) -> Result<(Members<'a>, &'a [u8]), Error> {
     let mut members = Vec::new();
     let mut at = 0usize;
     loop {

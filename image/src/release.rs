@@ -243,7 +243,7 @@ mod tests {
             seconds("Sat, 12 Sep 2026 07:55:41 UTC"),
             Some(1_789_199_741)
         );
-        assert_eq!(seconds("Sat, 5 Sep 2026 07:55:41 UTC").is_some(), true);
+        assert!(seconds("Sat, 5 Sep 2026 07:55:41 UTC").is_some());
         assert_eq!(seconds("yesterday"), None);
     }
 }

@@ -142,7 +142,7 @@ impl RawRecipe {
         let raw: RawRecipe = error::read(file, text)?;
         raw.check()
             .map_err(|(span, message)| Error::at(file, text, span, message))?;
-        for (package, _) in &raw.paths.only {
+        for package in raw.paths.only.keys() {
             name::package(package)
                 .map_err(|message| Error::whole(file, format!("[paths.only]: {message}")))?;
         }
@@ -164,13 +164,13 @@ impl RawRecipe {
 
     /// The first field that holds what it must not.
     fn check(&self) -> Result<(), (std::ops::Range<usize>, String)> {
-        each(&self.extends, |path| relative(path))?;
-        each(&self.id, |id| name::identifier(id))?;
-        each(&self.version, |version| name::version(version))?;
-        each(&self.mirror, |address| name::mirror(address))?;
-        each(&self.archive_mirror, |address| name::mirror(address))?;
+        each(&self.extends, relative)?;
+        each(&self.id, name::identifier)?;
+        each(&self.version, name::version)?;
+        each(&self.mirror, name::mirror)?;
+        each(&self.archive_mirror, name::mirror)?;
         for suite in &self.suites {
-            one(&suite.name, |name| name::identifier(name))?;
+            one(&suite.name, name::identifier)?;
             each(suite.components.iter().flatten(), |component| {
                 name::identifier(component)
             })?;
@@ -181,18 +181,18 @@ impl RawRecipe {
             &self.boot_packages,
             &self.tools,
         ] {
-            each(list, |package| name::package(package))?;
+            each(list, name::package)?;
         }
-        each(&self.kernel.package, |package| name::package(package))?;
-        each(&self.kernel.command_line, |word| command_line_word(word))?;
-        each(&self.overlays, |path| relative(path))?;
+        each(&self.kernel.package, name::package)?;
+        each(&self.kernel.command_line, command_line_word)?;
+        each(&self.overlays, relative)?;
         for list in [&self.units.enable, &self.units.disable, &self.units.allow] {
-            each(list, |unit| name::unit(unit))?;
+            each(list, name::unit)?;
         }
         for list in [&self.modules.initramfs, &self.modules.root] {
-            each(list, |class| name::identifier(class))?;
+            each(list, name::identifier)?;
         }
-        each(&self.modules.load, |module| module_name(module))?;
+        each(&self.modules.load, module_name)?;
         match &self.slot_mib {
             Some(slot) if !(64..=65536).contains(slot.get_ref()) => {
                 Err((slot.span(), "a root slot has 64 to 65536 MiB".to_owned()))
