@@ -23,6 +23,7 @@ use spec_unit::control::ShutdownAction;
 
 use crate::early::{modules::Loader, mount};
 use crate::error::{self, Error, Result};
+use crate::sys;
 use crate::tmpfiles;
 use crate::unit;
 use crate::watchdog::{Setting, Watchdog};
@@ -75,7 +76,7 @@ const PHASES: &[(&str, Phase)] = &[
 /// Runs every phase.
 pub(crate) fn run(command_line: CommandLine) -> Boot {
     let mut boot = Boot {
-        watchdog: Watchdog::open(Setting::Off),
+        watchdog: Watchdog::none(),
         report: BootReport::default(),
         modules: Loader::default(),
         command_line,
@@ -97,7 +98,8 @@ pub(crate) fn run(command_line: CommandLine) -> Boot {
 fn watchdog(boot: &mut Boot) -> Result<()> {
     boot.modules.load_watchdog_drivers();
     let setting = Setting::parse(boot.command_line.value(command_line::WATCHDOG));
-    boot.watchdog = Watchdog::open(*setting.as_ref().unwrap_or(&Setting::default()));
+    let chosen = *setting.as_ref().unwrap_or(&Setting::default());
+    boot.watchdog = Watchdog::open(chosen, sys::watchdog::inherited());
     setting.map(drop)
 }
 

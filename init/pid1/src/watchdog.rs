@@ -9,11 +9,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result, What};
+use spec_layout::command_line::CommandLine;
+
+use crate::early::modules::Loader;
+use crate::error::{self, Error, Result, What};
 use crate::sys;
 
 /// Timeout when the command line names none: several times what a boot phase may take without feeding.
@@ -72,8 +76,13 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Opens the machine's watchdog if there is one yet.
-    pub(crate) fn open(setting: Setting) -> Watchdog {
+    /// None yet, and none is looked for.
+    pub(crate) fn none() -> Watchdog {
+        Watchdog::open(Setting::Off, None)
+    }
+
+    /// Takes over the watchdog that the initramfs armed, or opens the machine's if there is one yet.
+    pub(crate) fn open(setting: Setting, inherited: Option<File>) -> Watchdog {
         let now = Instant::now();
         let mut watchdog = Watchdog {
             setting,
@@ -84,8 +93,19 @@ impl Watchdog {
             softdog_asked: false,
             reset_us: false,
         };
-        watchdog.feed();
+        match (inherited, setting) {
+            (Some(device), Setting::Timeout(wanted)) => watchdog.take(device, wanted),
+            _ => watchdog.feed(),
+        }
         watchdog
+    }
+
+    /// Number under which the next program finds the armed device ([`sys::watchdog::inherited`]). Closing it would
+    /// do no harm, but the kernel would complain at every boot.
+    pub(crate) fn for_exec(&self) -> Option<i32> {
+        let device = self.device.as_ref()?;
+        rustix::io::fcntl_setfd(device, rustix::io::FdFlags::empty()).ok()?;
+        Some(device.as_raw_fd())
     }
 
     /// How often [`feed`](Self::feed) wants to be called at the least.
@@ -146,20 +166,49 @@ impl Watchdog {
         let Some(path) = best(Path::new("/sys/class/watchdog"), patient) else {
             if !patient && !self.softdog_asked {
                 self.softdog_asked = true;
+                load_softdog();
             }
             return;
         };
-        match arm(&path, wanted) {
-            Ok((device, timeout, reset_us)) => {
+        let options = OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_CLOEXEC)
+            .open(&path);
+        match options {
+            Ok(device) => {
+                self.take(device, wanted);
                 crate::info!(
                     "watchdog {} resets after {} s",
                     path.display(),
-                    timeout.as_secs()
+                    self.timeout.as_secs()
                 );
-                (self.device, self.timeout, self.reset_us) = (Some(device), timeout, reset_us);
             }
-            Err(error) => crate::error::settle(&error),
+            Err(cause) => error::settle(&Error::at(What::Watchdog, path.display())(cause)),
         }
+    }
+
+    /// Arms a device and keeps it, with the timeout that it really took.
+    fn take(&mut self, device: File, wanted: Duration) {
+        let seconds = i32::try_from(wanted.as_secs()).unwrap_or(i32::MAX);
+        let taken = sys::watchdog::set_timeout(&device, seconds).unwrap_or_else(|cause| {
+            crate::warning!("{}: it keeps its own timeout: {cause}", What::Watchdog);
+            sys::watchdog::timeout(&device).unwrap_or(seconds)
+        });
+        if let Err(cause) = sys::watchdog::keep_alive(&device) {
+            error::settle(&Error::new(What::Watchdog, cause));
+        }
+        let status = sys::watchdog::boot_status(&device);
+        self.reset_us = status.is_ok_and(|status| status & sys::watchdog::CARD_RESET != 0);
+        self.timeout = Duration::from_secs(u64::try_from(taken).unwrap_or(1).max(1));
+        self.device = Some(device);
+    }
+}
+
+/// Loads softdog: no hardware has come.
+fn load_softdog() {
+    match Loader::open(Path::new("/usr/lib/modules"), &CommandLine::default()) {
+        Ok(mut loader) => loader.load_or_say("softdog"),
+        Err(error) => error::settle(&error),
     }
 }
 
@@ -180,35 +229,6 @@ fn best(class: &Path, patient: bool) -> Option<PathBuf> {
     found.sort();
     let (soft, name) = found.into_iter().next()?;
     (!soft || !patient).then(|| Path::new("/dev").join(name))
-}
-
-/// Opens and arms a device; gives the timeout it really took and whether it reset the machine.
-fn arm(path: &Path, wanted: Duration) -> Result<(File, Duration, bool)> {
-    let device = OpenOptions::new()
-        .write(true)
-        .custom_flags(libc::O_CLOEXEC)
-        .open(path)
-        .map_err(Error::at(What::Watchdog, path.display()))?;
-    let seconds = i32::try_from(wanted.as_secs()).unwrap_or(i32::MAX);
-    let taken = match sys::watchdog::set_timeout(&device, seconds) {
-        Ok(taken) => taken,
-        Err(cause) => {
-            crate::warning!(
-                "{}: {} keeps its own timeout: {cause}",
-                What::Watchdog,
-                path.display()
-            );
-            sys::watchdog::timeout(&device).unwrap_or(seconds)
-        }
-    };
-    sys::watchdog::keep_alive(&device).map_err(Error::at(What::Watchdog, path.display()))?;
-    let reset_us = sys::watchdog::boot_status(&device)
-        .is_ok_and(|status| status & sys::watchdog::CARD_RESET != 0);
-    Ok((
-        device,
-        Duration::from_secs(u64::try_from(taken).unwrap_or(1).max(1)),
-        reset_us,
-    ))
 }
 
 #[cfg(test)]

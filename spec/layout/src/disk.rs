@@ -14,7 +14,9 @@ pub const DEFAULT_SLOT_BYTES: u64 = 1 << 30;
 pub const SIGNATURE_BYTES: u64 = 1 << 20;
 /// Bytes of the meta partition.
 pub const META_BYTES: u64 = 16 << 20;
-/// Bytes kept before the state file system for a LUKS2 header.
+/// Bytes left free before the state partition for a LUKS2 header: when state is encrypted later, the partition's start
+/// moves to the front of this gap and the file system keeps its place, at the header's data offset. Until then no
+/// device-mapper layer stands between file system and disk.
 pub const LUKS_HEADER_BYTES: u64 = 16 << 20;
 /// Label of a slot that holds no image.
 pub const EMPTY: &str = "_empty";

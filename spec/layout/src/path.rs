@@ -74,5 +74,5 @@ pub const STATE_LAYOUT: &str = "/state/layout_version";
 pub const STATE_RUNNING: &str = "/state/running";
 /// Node id as the state partition keeps it, with the SMBIOS UUID it is bound to: `ID UUID` and a line feed.
 pub const STATE_NODE_ID: &str = "/state/node-id";
-/// What `volume setup` found, for PID 1: `key=value` lines (device, previous_boot).
+/// What `volume setup` found, for PID 1: `key=value` lines (device, previous_boot, problem).
 pub const STATE_REPORT: &str = "/run/bedplate/state-report";

@@ -6,6 +6,7 @@ use std::io::Read as _;
 use nix::sys::reboot::set_cad_enabled;
 use spec_layout::command_line::{self, CommandLine};
 
+use crate::error::{self, Error, What};
 use crate::log::{self, Level};
 
 /// Opens the log as the command line wants it, and gives the command line. Needs /proc, /sys and /dev.
@@ -17,7 +18,7 @@ pub(crate) fn begin() -> CommandLine {
     let wanted = line.value(command_line::LOG);
     log::open(wanted.and_then(Level::parse).unwrap_or(Level::Info));
     if let Some(cause) = problem {
-        crate::error!("/proc/cmdline: {cause}");
+        error::settle(&Error::at(What::CommandLine, "/proc/cmdline")(cause));
     }
     if let Some(word) = wanted.filter(|word| Level::parse(word).is_none()) {
         crate::warning!(
@@ -26,10 +27,10 @@ pub(crate) fn begin() -> CommandLine {
         );
     }
     if let Err(cause) = null_stdio() {
-        crate::warning!("/dev/null: {cause}");
+        error::settle(&Error::at(What::Console, "/dev/null")(cause));
     }
     if let Err(cause) = set_cad_enabled(false) {
-        crate::warning!("Ctrl-Alt-Del: {cause}");
+        error::settle(&Error::at(What::Console, "Ctrl-Alt-Del")(cause));
     }
     line
 }

@@ -43,6 +43,13 @@ pub(super) fn set_up(boot: &mut Boot) -> Result<()> {
         .collect();
     let fact = |key| facts.get(key).copied().unwrap_or_default();
     boot.report.state_device = fact("device").to_owned();
+    if !fact("problem").is_empty() {
+        let why = format!(
+            "{}; the node keeps nothing until the next boot",
+            fact("problem")
+        );
+        boot.lacks(Error::new(What::State, why));
+    }
     let previous = fact("previous_boot")
         .parse()
         .map_err(Error::at(What::State, STATE_REPORT))?;

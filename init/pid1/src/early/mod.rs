@@ -69,7 +69,7 @@ pub(crate) fn run(command_line: CommandLine) -> Error {
             error::settle(&error);
             modules::Loader::default()
         });
-    let watchdog = Watchdog::open(Setting::Off);
+    let watchdog = Watchdog::none();
     let mut early = Early {
         command_line,
         watchdog,
@@ -83,7 +83,7 @@ pub(crate) fn run(command_line: CommandLine) -> Error {
             error::settle(&error);
         }
     }
-    switch::enter(Path::new(SYSROOT))
+    switch::enter(Path::new(SYSROOT), early.watchdog.for_exec())
 }
 
 /// The modules that the builder found every boot to need.
@@ -104,9 +104,8 @@ fn read_root_hash(early: &mut Early) -> Result<()> {
 /// From here on the hardware resets a boot that hangs; PID 1 of the root takes the watchdog over as it runs.
 fn arm_watchdog(early: &mut Early) -> Result<()> {
     early.modules.load_watchdog_drivers();
-    early.watchdog = Watchdog::open(Setting::parse(
-        early.command_line.value(command_line::WATCHDOG),
-    )?);
+    let setting = Setting::parse(early.command_line.value(command_line::WATCHDOG))?;
+    early.watchdog = Watchdog::open(setting, None);
     Ok(())
 }
 

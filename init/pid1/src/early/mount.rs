@@ -137,7 +137,7 @@ fn mount_if_absent(api: &Api) -> Result<()> {
     if is_mount_point(target) {
         return Ok(());
     }
-    if api.need == Need::Must && !target.exists() {
+    if (api.need == Need::Must || target.starts_with("/dev")) && !target.exists() {
         std::fs::create_dir_all(target).map_err(Error::at(What::ApiMounts, api.target))?;
     }
     let options =

@@ -12,16 +12,22 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use spec_layout::path::INIT;
 
 use crate::error::{Error, Result, What};
+use crate::sys::watchdog::INHERITED;
 
 /// What moves along.
 const MOVED: [&str; 4] = ["dev", "proc", "sys", "run"];
 
-/// Enters the root and executes its PID 1; returns only if that failed.
-pub(super) fn enter(root: &Path) -> Error {
+/// Enters the root and executes its PID 1, which finds the armed watchdog under its number; returns only if that failed.
+pub(super) fn enter(root: &Path, watchdog: Option<i32>) -> Error {
     if let Err(error) = move_into(root) {
         return error;
     }
-    let cause = Command::new(INIT).env_clear().exec();
+    let mut init = Command::new(INIT);
+    init.env_clear();
+    if let Some(number) = watchdog {
+        init.env(INHERITED, number.to_string());
+    }
+    let cause = init.exec();
     Error::new(What::SwitchRoot, format!("{INIT}: {cause}"))
 }
 

@@ -23,7 +23,7 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use rustix::mount::{MountFlags, mount, mount_bind};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 use spec_layout::boot_report::PreviousBoot;
 use spec_layout::path::{STATE, STATE_REPORT, STATE_RUNNING};
 
@@ -37,7 +37,7 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
     logging::start("volume", logging::Target::Journal);
     let outcome = match args {
         [word] if word == "setup" => set_up(),
-        [word] if word == "ephemeral" => ephemeral("it was asked for"),
+        [word] if word == "ephemeral" => ephemeral(""),
         [word] if word == "bless" => bless::bless(),
         _ => Err("usage: services volume setup|ephemeral|bless".to_owned()),
     };
@@ -55,10 +55,28 @@ fn at<E: std::fmt::Display>(place: impl std::fmt::Display) -> impl FnOnce(E) -> 
     move |cause| format!("{place}: {cause}")
 }
 
-/// Makes, grows, checks and mounts the state partition.
+/// Sets state up on the disk; if that fails, in memory, and says why to PID 1.
 fn set_up() -> Result<()> {
+    let problem = match on_disk() {
+        Ok(true) => return Ok(()),
+        Ok(false) => {
+            log::info!(target: "bedplate", "the root is on no disk: state lives in memory until the next boot");
+            String::new()
+        }
+        Err(problem) => {
+            // What was mounted before the failure must not be written to.
+            let _ = unmount("/var", UnmountFlags::DETACH);
+            let _ = unmount(STATE, UnmountFlags::DETACH);
+            problem
+        }
+    };
+    ephemeral(&problem)
+}
+
+/// Makes, grows, checks and mounts the state partition; false if the root is on no disk.
+fn on_disk() -> Result<bool> {
     let Some(disk) = disk::of_the_root(Path::new("/sys"))? else {
-        return ephemeral("the root is on no disk");
+        return Ok(false);
     };
     let partition = table::state_partition(&disk)?;
     let fresh = file_system::make_ready(&partition.node)?;
@@ -68,42 +86,37 @@ fn set_up() -> Result<()> {
         "mounting {} at {STATE}",
         partition.node.display()
     )))?;
-    let settled = file_system::grow(&partition.node)
-        .and_then(|()| layout::check(Path::new(STATE)))
-        .and_then(|()| furnish(&partition.node.display().to_string(), fresh));
-    if settled.is_err() {
-        // PID 1 goes on without it; nothing may write to what was refused.
-        let _ = rustix::mount::unmount(STATE, rustix::mount::UnmountFlags::DETACH);
-    }
-    settled
-}
-
-/// What is the same on a disk and in memory, once the file system is mounted.
-fn furnish(device: &str, fresh: bool) -> Result<()> {
-    let previous = match (fresh, device.is_empty(), Path::new(STATE_RUNNING).exists()) {
-        (_, true, _) => PreviousBoot::Unknown,
-        (true, ..) => PreviousBoot::First,
-        (false, _, true) => PreviousBoot::Unclean,
-        (false, _, false) => PreviousBoot::Clean,
+    file_system::grow(&partition.node)?;
+    layout::check(Path::new(STATE))?;
+    let previous = match (fresh, Path::new(STATE_RUNNING).exists()) {
+        (true, _) => PreviousBoot::First,
+        (false, true) => PreviousBoot::Unclean,
+        (false, false) => PreviousBoot::Clean,
     };
-    layout::write(Path::new(STATE_RUNNING), "")?;
-    let var = Path::new(STATE).join("var");
-    layout::folder(&var)?;
-    mount_bind(&var, "/var").map_err(at("binding /state/var to /var"))?;
-    identity::settle(device.is_empty())?;
-    layout::write(
-        Path::new(STATE_REPORT),
-        &format!("device={device}\nprevious_boot={previous}\n"),
-    )
+    furnish(&partition.node.display().to_string(), previous, "")?;
+    Ok(true)
 }
 
 /// State in memory: gone with the next boot.
-fn ephemeral(why: &str) -> Result<()> {
-    log::warn!(target: "bedplate", "state lives in memory until the next boot: {why}");
+fn ephemeral(problem: &str) -> Result<()> {
     fs::create_dir_all(STATE).map_err(at(STATE))?;
     let flags = MountFlags::NODEV | MountFlags::NOSUID;
     mount("state", STATE, c"tmpfs", flags, c"mode=0755,size=50%")
         .map_err(at(format!("mounting memory at {STATE}")))?;
     layout::check(Path::new(STATE))?;
-    furnish("", true)
+    furnish("", PreviousBoot::Unknown, problem)
+}
+
+/// What is the same on a disk and in memory, once the file system is mounted.
+fn furnish(device: &str, previous: PreviousBoot, problem: &str) -> Result<()> {
+    layout::write(Path::new(STATE_RUNNING), "")?;
+    let var = Path::new(STATE).join("var");
+    layout::folder(&var)?;
+    mount_bind(&var, "/var").map_err(at("binding /state/var to /var"))?;
+    identity::settle(device.is_empty())?;
+    let report = format!(
+        "device={device}\nprevious_boot={previous}\nproblem={}\n",
+        problem.replace('\n', " ")
+    );
+    layout::write(Path::new(STATE_REPORT), &report)
 }
