@@ -9,12 +9,12 @@ use std::path::Path;
 use image::mirror::Mirrors;
 use image::{BuildRequest, Format, LockRequest, Programs, Quiet};
 
+/// A recipe of its own on top of this project's base.
 fn recipe(folder: &Path) -> std::path::PathBuf {
-    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes/base.toml");
-    let text = format!(
-        "extends = \"{}\"\nid = \"arm64\"\narchitecture = \"arm64\"\n[kernel]\npackage = \"linux-image-cloud-arm64\"\n",
-        fs::canonicalize(base).expect("the base recipe").display()
-    );
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    std::os::unix::fs::symlink(fs::canonicalize(project).expect("the project"), folder.join("project")).expect("a link");
+    let text = "extends = \"project/recipes/base.toml\"\nid = \"arm64\"\narchitecture = \"arm64\"\n\
+                [kernel]\npackage = \"linux-image-cloud-arm64\"\n";
     let path = folder.join("arm64.toml");
     fs::write(&path, text).expect("written");
     path
