@@ -5,9 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use image::Format;
+use image::{Format, Progress as _};
 
-use crate::exit::Error;
+use crate::exit::{Context, Error};
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 
@@ -48,6 +48,9 @@ pub(crate) struct Built {
 }
 
 /// Builds the image of a recipe, or finds it unchanged.
+///
+/// Where the mirror has dropped a locked package, the recipe is resolved anew into a scratch lock, loudly: the
+/// image then is not the one that the lock in the checkout describes.
 pub(crate) fn build(
     workspace: &Workspace,
     recipe: &Path,
@@ -58,7 +61,7 @@ pub(crate) fn build(
     let folder = purpose
         .folder(workspace)
         .join(recipe.file_stem().unwrap_or_default());
-    let request = image::BuildRequest {
+    let mut request = image::BuildRequest {
         recipe: recipe.to_path_buf(),
         lock: None,
         out: folder.clone(),
@@ -67,6 +70,38 @@ pub(crate) fn build(
         no_cache: false,
         offline: false,
     };
-    let build = image::build(&request, progress)?;
+    let build = match image::build(&request, progress) {
+        Err(image::Error::Gone(what)) => {
+            request.lock = Some(scratch_lock(workspace, recipe, &what, progress)?);
+            image::build(&request, progress)?
+        }
+        other => other?,
+    };
     Ok(Built { folder, build })
+}
+
+fn scratch_lock(
+    workspace: &Workspace,
+    recipe: &Path,
+    what: &str,
+    progress: &Progress,
+) -> Result<PathBuf, Error> {
+    let name = recipe.file_stem().unwrap_or_default().to_string_lossy();
+    let folder = workspace.target().join("scratch-locks");
+    std::fs::create_dir_all(&folder).context(format!("cannot make {}", folder.display()))?;
+    let output = folder.join(format!("{name}.lock"));
+    let request = image::LockRequest {
+        recipe: recipe.to_path_buf(),
+        output: Some(output),
+        offline: false,
+    };
+    let outcome = image::lock(&request, progress)?;
+    progress.warn(&format!(
+        "{what}\n\
+         THE IMAGE OF {name} IS BUILT FROM A SCRATCH LOCK, {}, not from the one in the checkout: it is not reproducible \
+         from the commit. `cargo bedplate lock {name}` renews the lock. What differs:\n  {}",
+        outcome.path.display(),
+        outcome.changes.join("\n  ")
+    ));
+    Ok(outcome.path)
 }

@@ -6,6 +6,8 @@ mod console;
 mod daemon;
 mod doctor;
 mod down;
+mod kernel;
+mod lock;
 mod logs;
 mod ps;
 mod reboot;
@@ -44,6 +46,8 @@ enum Command {
     Reboot(reboot::Args),
     Down(down::Args),
     Build(build::Args),
+    Lock(lock::Args),
+    Kernel(kernel::Args),
     Test(test::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -63,6 +67,8 @@ pub(crate) fn run(cli: &Cli, output: &Output) -> Result<(), Error> {
         Command::Reboot(args) => reboot::run(args, output),
         Command::Down(args) => down::run(args, output),
         Command::Build(args) => build::run(args, output),
+        Command::Lock(args) => lock::run(args, output),
+        Command::Kernel(args) => kernel::run(args, output),
         Command::Test(args) => test::run(args, output),
         Command::Doctor(args) => doctor::run(args, output),
         Command::Daemon(args) => daemon::run(args),
