@@ -175,6 +175,11 @@ impl Index {
         depth: usize,
     ) {
         let Some((module, entry)) = self.modules.get_key_value(module) else {
+            // A softdep may name an alias, such as `crc32c`.
+            let aliased = self.aliases.iter().filter(|(alias, _)| name(alias) == module);
+            if depth > 0 {
+                aliased.for_each(|(_, module)| self.visit(module, seen, order, depth - 1));
+            }
             return;
         };
         if depth == 0 || !seen.insert(module) {
@@ -263,6 +268,18 @@ mod tests {
             order,
             ["crc16", "crc32c_generic", "jbd2", "ext4", "virtio_blk"]
         );
+    }
+
+    #[test]
+    fn a_softdep_may_name_an_alias() {
+        let index = Index::parse(
+            "a.ko:\ncrc32c-generic.ko:\n",
+            "alias crc32c crc32c_generic\n",
+            "softdep a pre: crc32c\n",
+            "",
+        )
+        .unwrap();
+        assert_eq!(order(&index, "a"), ["crc32c_generic", "a"]);
     }
 
     #[test]
