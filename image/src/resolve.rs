@@ -185,7 +185,12 @@ impl<'a> Search<'a> {
                 candidates.extend(sorted(universe, provider).into_iter().filter(provides));
             }
         }
-        candidates.retain(|candidate| !self.exclude.contains(candidate.name.as_str()));
+        // A package that is an alternative's name and provides the other comes once.
+        let mut seen = BTreeSet::new();
+        candidates.retain(|candidate| {
+            !self.exclude.contains(candidate.name.as_str())
+                && seen.insert((candidate.name.as_str(), candidate.version.as_str()))
+        });
         candidates
     }
 
@@ -215,10 +220,14 @@ impl<'a> Search<'a> {
                 ));
             }
             let against = |a: &Chosen, b: &Chosen| {
-                a.conflicts
-                    .iter()
-                    .find(|atom| b.is(atom))
-                    .map(Atom::to_string)
+                let atom = a.conflicts.iter().find(|atom| b.is(atom))?;
+                let named = atom.name == b.candidate.name;
+                let who = if named {
+                    String::new()
+                } else {
+                    format!(", which {} is", b.candidate.name)
+                };
+                Some(format!("{atom}{who}"))
             };
             if let Some(atom) = against(&new, other) {
                 return Err(format!(

@@ -374,3 +374,16 @@ fn nothing_half_written_is_left() {
     assert!(suite::replace(&target, b"x").is_err());
     assert!(!target.exists());
 }
+
+#[test]
+fn the_project_s_own_recipes_fit_their_locks_and_their_entries_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes");
+    let recipes = files_with_end(&folder, "toml").expect("recipes");
+    assert!(recipes.len() >= 4);
+    for path in recipes {
+        let recipe = read_recipe(&path).expect("a good recipe");
+        let lock = read_lock(&beside(&path)).expect("a good lock");
+        assert_eq!(lock.fits(&recipe), Ok(()), "{}", path.display());
+        assert!(read_entries(&recipe).expect("good entries").len() >= 4);
+    }
+}

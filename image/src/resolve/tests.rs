@@ -128,7 +128,7 @@ fn a_package_may_conflict_with_what_it_provides_itself() {
     let message = solve(&universe, &["mawk", "gawk"], &[]).expect_err("conflict");
     assert_eq!(
         message,
-        "the recipe asks for gawk, but mawk 1 conflicts with awk"
+        "the recipe asks for gawk, but mawk 1 conflicts with awk, which gawk is"
     );
 }
 
