@@ -52,7 +52,7 @@ pub(crate) fn run(request: &BuildRequest, progress: &dyn Progress) -> Result<Bui
             bytes: written.bytes,
         });
     }
-    let manifest = manifest(&inputs, &image, &packages, &output);
+    let manifest = manifest(&inputs, &image, &output);
     output.write("manifest.json", manifest.text().as_bytes())?;
     let sums = manifest::sums(output.written());
     output.write("SHA256SUMS", sums.as_bytes())?;
@@ -76,7 +76,6 @@ struct Packages {
     kernel: Package,
     boot: Vec<Package>,
     tools: Vec<Package>,
-    kernel_version: String,
 }
 
 /// Fetches what is missing and reads every package.
@@ -159,7 +158,6 @@ fn read_packages(
         root: root?,
         boot: boot?,
         tools: tools?,
-        kernel_version: kernel.facts.version.clone(),
         kernel,
     };
     progress.end("packages", &format!("{} packages", wanted.len()));
@@ -261,6 +259,7 @@ fn make_image(
         root,
         verity,
         kernel: kernel.image.clone(),
+        kernel_version: kernel.version.clone(),
         initramfs,
         command_line,
         uki,
@@ -322,7 +321,7 @@ fn boot_file<'a>(packages: &'a Packages, name: &str) -> Result<&'a [u8], Error> 
     })
 }
 
-fn manifest(inputs: &Inputs, image: &Image, packages: &Packages, output: &Output) -> Manifest {
+fn manifest(inputs: &Inputs, image: &Image, output: &Output) -> Manifest {
     Manifest {
         schema: manifest::SCHEMA,
         id: image.id.clone(),
@@ -331,7 +330,7 @@ fn manifest(inputs: &Inputs, image: &Image, packages: &Packages, output: &Output
         build_id: inputs.build_id(),
         epoch: inputs.lock.epoch,
         root_hash: image.verity.root_hex(),
-        kernel: packages.kernel_version.clone(),
+        kernel: image.kernel_version.clone(),
         command_line: image.command_line.clone(),
         inputs: inputs.digests.clone(),
         artifacts: output.written().map(Into::into).collect(),

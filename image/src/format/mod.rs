@@ -28,6 +28,8 @@ pub(crate) struct Image {
     pub(crate) verity: Verity,
     /// The kernel.
     pub(crate) kernel: Bytes,
+    /// `uname -r` of the kernel.
+    pub(crate) kernel_version: String,
     /// The initramfs.
     pub(crate) initramfs: Vec<u8>,
     /// The kernel's command line, root hash included.
@@ -45,7 +47,9 @@ impl Image {
     }
 
     fn disk(&self) -> Result<&Sparse, Error> {
-        self.disk.as_ref().ok_or_else(|| Error::Input("the disk was not laid out for this format".to_owned()))
+        self.disk
+            .as_ref()
+            .ok_or_else(|| Error::Input("the disk was not laid out for this format".to_owned()))
     }
 }
 
@@ -102,10 +106,16 @@ impl FromStr for Format {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| {
-            let known: Vec<_> = Self::ALL.iter().map(|format| format.name()).collect();
-            format!("unknown image format \"{name}\"; known are {}", known.join(", "))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|format| format.name() == name)
+            .ok_or_else(|| {
+                let known: Vec<_> = Self::ALL.iter().map(|format| format.name()).collect();
+                format!(
+                    "unknown image format \"{name}\"; known are {}",
+                    known.join(", ")
+                )
+            })
     }
 }
 
