@@ -259,6 +259,11 @@ impl Vm {
         let path = self.spec.folder.join("qmp.sock");
         let deadline = Instant::now() + START;
         loop {
+            // A QEMU that ends at once may do so while it greets.
+            let greeted = socket::connect(&path).and_then(Qmp::greet);
+            if greeted.is_err() {
+                thread::sleep(Duration::from_millis(20));
+            }
             if let Ok(Some(status)) = child.try_wait() {
                 let log = fs::read_to_string(self.spec.folder.join("qemu.log")).unwrap_or_default();
                 let name = &self.spec.name;
@@ -267,10 +272,9 @@ impl Vm {
                     log.trim()
                 )));
             }
-            match socket::connect(&path) {
-                Ok(stream) => return Qmp::greet(stream),
-                Err(error) if Instant::now() >= deadline => return Err(error),
-                Err(_) => thread::sleep(Duration::from_millis(20)),
+            match greeted {
+                Err(_) if Instant::now() < deadline => {}
+                greeted => return greeted,
             }
         }
     }
@@ -579,7 +583,11 @@ fn disk_arguments(index: usize, disk: &Disk) -> Result<Vec<String>> {
     }
     arguments.extend([
         "-device".to_owned(),
-        format!("{device},drive=disk{index},serial={serial},bootindex={index}"),
+        // 0 is the kernel's own in a direct boot.
+        format!(
+            "{device},drive=disk{index},serial={serial},bootindex={}",
+            index + 1
+        ),
     ]);
     Ok(arguments)
 }

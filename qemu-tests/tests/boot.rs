@@ -173,19 +173,19 @@ fn boots_with(context: &Context, config: Option<&str>, expected: &str) -> Result
     vm.start(context.accel())?;
     let mut serial = vm.serial();
     let said = serial.wait_for(expected, BOOT)?;
-    serial.wait_for(COMPLETE, BOOT)?;
+    serial.wait_for("bedplate-node.service started", BOOT)?;
     Ok(said)
 }
 
 fn a_garbage_config_is_told_and_boots(context: &Context) -> Outcome {
     let config = "schema = 1\n[cluster]\nid = 7\n";
-    let said = boots_with(context, Some(config), "line 3")?;
+    let said = boots_with(context, Some(config), "bedplate.config:3:6")?;
     context.say(&said);
     Ok(())
 }
 
 fn a_missing_config_is_told_and_boots(context: &Context) -> Outcome {
-    let said = boots_with(context, None, "no machine config")?;
+    let said = boots_with(context, None, "machine config missing")?;
     context.say(&said);
     Ok(())
 }
