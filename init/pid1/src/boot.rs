@@ -92,6 +92,8 @@ pub(crate) fn run(command_line: CommandLine) -> Boot {
         }
         boot.watchdog.feed();
     }
+    // Megabytes on a kernel with all its drivers, and from here on the device service loads modules.
+    boot.modules = Loader::default();
     boot
 }
 
