@@ -176,9 +176,15 @@ impl Index {
     ) {
         let Some((module, entry)) = self.modules.get_key_value(module) else {
             // A softdep may name an alias, such as `crc32c`.
-            let aliased = self.aliases.iter().filter(|(alias, _)| name(alias) == module);
-            if depth > 0 {
-                aliased.for_each(|(_, module)| self.visit(module, seen, order, depth - 1));
+            let aliased = self
+                .aliases
+                .iter()
+                .filter(|(alias, _)| name(alias) == module);
+            for (alias, module) in aliased {
+                // Each alias once: aliases of aliases could go round and round.
+                if depth > 0 && seen.insert(alias) {
+                    self.visit(module, seen, order, depth - 1);
+                }
             }
             return;
         };
@@ -311,6 +317,13 @@ mod tests {
         assert_eq!((error.file, error.line), ("modules.alias", 3));
         let error = Index::parse("", "", "softdep\n", "").unwrap_err();
         assert_eq!(error.file, "modules.softdep");
+    }
+
+    #[test]
+    fn aliases_that_name_each_other_end() {
+        let alias = "alias x y\nalias x z\nalias y x\nalias z x\n";
+        let index = Index::parse("a.ko:\n", alias, "softdep a pre: x\n", "").unwrap();
+        assert_eq!(order(&index, "a"), ["a"]);
     }
 
     #[test]
