@@ -22,8 +22,15 @@ impl Progress for Lines {
 
 fn main() -> ExitCode {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
-    let no_cache = words.iter().position(|word| word == "--no-cache").map(|at| words.remove(at)).is_some();
-    let lock = words.iter().position(|word| word == "--lock").map(|at| PathBuf::from(words.drain(at..at + 2).nth(1).unwrap_or_default()));
+    let no_cache = words
+        .iter()
+        .position(|word| word == "--no-cache")
+        .map(|at| words.remove(at))
+        .is_some();
+    let lock = words
+        .iter()
+        .position(|word| word == "--lock")
+        .map(|at| PathBuf::from(words.drain(at..at + 2).nth(1).unwrap_or_default()));
     let [recipe, out, init, services, cluster] = &words[..] else {
         eprintln!("usage: build RECIPE OUT INIT SERVICES CLUSTER [--no-cache] [--lock FILE]");
         return ExitCode::from(2);
@@ -33,13 +40,20 @@ fn main() -> ExitCode {
         lock,
         out: out.into(),
         formats: Vec::new(),
-        programs: Programs { init: init.into(), services: services.into(), cluster: cluster.into() },
+        programs: Programs {
+            init: init.into(),
+            services: services.into(),
+            cluster: cluster.into(),
+        },
         no_cache,
         offline: false,
     };
     match image::build(&request, &Lines(Instant::now())) {
         Ok(build) => {
-            println!("{} {} root hash {} unchanged {}", build.id, build.version, build.root_hash, build.unchanged);
+            println!(
+                "{} {} root hash {} unchanged {}",
+                build.id, build.version, build.root_hash, build.unchanged
+            );
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -95,11 +95,13 @@ impl Accounts {
             format!("{kind} {name} has no number in the lock: `bedplate lock` gives it one")
         };
         for group in asked.groups {
-            if !self.groups.contains_key(&group.name) {
-                match lock.groups.get(&group.name).copied().or(group.gid) {
-                    Some(gid) => drop(self.groups.insert(group.name, (gid, BTreeSet::new()))),
-                    None => errors.push(missing("group", &group.name)),
-                }
+            match lock.groups.get(&group.name).copied().or(group.gid) {
+                Some(gid) => drop(
+                    self.groups
+                        .entry(group.name)
+                        .or_insert((gid, BTreeSet::new())),
+                ),
+                None => errors.push(missing("group", &group.name)),
             }
         }
         for user in asked.users {

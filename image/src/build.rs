@@ -2,24 +2,23 @@
 
 use std::path::Path;
 
-use rayon::prelude::*;
-use spec_recipe::{Architecture, LockedPackage, pattern};
+use spec_recipe::Architecture;
 
-use crate::cache::{Cache, Key};
+use crate::cache::Cache;
 use crate::disk::{self, Disk};
 use crate::esp::{self, Esp};
-use crate::fetch::{self, Fetcher, LocalDeb};
+use crate::fetch;
 use crate::format::Image;
 use crate::fs::erofs;
 use crate::inputs::Inputs;
-use crate::kernel::{self, Kernel};
+use crate::kernel::Kernel;
 use crate::manifest::{self, Manifest};
 use crate::output::Output;
-use crate::package::{self, Package};
+use crate::packages::Packages;
 use crate::previous::Previous;
 use crate::release_file::Release;
 use crate::root::{self, Parts};
-use crate::tool::{self, Tools};
+use crate::tool::Tools;
 use crate::uki::{self, Uki};
 use crate::{Artifact, Build, BuildRequest, Error, Progress, verity};
 
@@ -38,7 +37,7 @@ pub(crate) fn run(request: &BuildRequest, progress: &dyn Progress) -> Result<Bui
     } else {
         Cache::open(&folder)
     };
-    let packages = read_packages(&inputs, request.offline, &cache, progress)?;
+    let packages = Packages::read(&inputs, request.offline, &cache, progress)?;
     let image = make_image(&inputs, &packages, &folder, progress)?;
 
     progress.begin("write", None);
@@ -68,122 +67,6 @@ pub(crate) fn run(request: &BuildRequest, progress: &dyn Progress) -> Result<Bui
     previous.remember(&build, &request.out);
     progress.end("write", &request.out.display().to_string());
     Ok(build)
-}
-
-/// The packages of a build.
-struct Packages {
-    root: Vec<Package>,
-    kernel: Package,
-    boot: Vec<Package>,
-    tools: Vec<Package>,
-}
-
-/// Fetches what is missing and reads every package.
-fn read_packages(
-    inputs: &Inputs,
-    offline: bool,
-    cache: &Cache,
-    progress: &dyn Progress,
-) -> Result<Packages, Error> {
-    let lock = &inputs.lock;
-    let wanted: Vec<LockedPackage> = lock
-        .packages
-        .iter()
-        .chain(&lock.boot_packages)
-        .chain(&lock.tools.packages)
-        .cloned()
-        .collect();
-    let debs = Fetcher::new(&inputs.recipe, offline)?.packages(&wanted, progress)?;
-    let (root, rest) = debs.split_at(lock.packages.len());
-    let (boot, tools) = rest.split_at(lock.boot_packages.len());
-
-    progress.begin("packages", None);
-    let filter = filter(inputs);
-    let admit = |name: &str, path: &str| {
-        inputs.recipe.paths.admit(name, path)
-            && !inputs
-                .entries
-                .of(name)
-                .any(|(_, entry)| pattern::any(&entry.drop, path))
-    };
-    let read = |deb: &LocalDeb, filter: &[u8], admit: &dyn Fn(&str) -> bool| {
-        package::read(&deb.path, &deb.sha256, filter, admit, cache)
-    };
-    let all = |debs: &[LocalDeb], filter: &'static [u8], admit: fn(&str) -> bool| {
-        debs.par_iter()
-            .map(|deb| read(deb, filter, &admit))
-            .collect::<Result<Vec<_>, _>>()
-    };
-    let ((root, kernel), (boot, tools)) = rayon::join(
-        || {
-            rayon::join(
-                || {
-                    root.par_iter()
-                        .filter(|deb| deb.name != lock.kernel)
-                        .map(|deb| read(deb, &filter, &|path| admit(&deb.name, path)))
-                        .collect::<Result<Vec<_>, _>>()
-                },
-                || {
-                    all(
-                        &root
-                            .iter()
-                            .filter(|deb| deb.name == lock.kernel)
-                            .cloned()
-                            .collect::<Vec<_>>(),
-                        b"kernel",
-                        kernel::admit,
-                    )
-                },
-            )
-        },
-        || {
-            rayon::join(
-                || {
-                    all(boot, b"boot", |path| {
-                        path.starts_with("usr/lib/systemd/boot/efi/")
-                    })
-                },
-                || all(tools, b"tools", tool::admit),
-            )
-        },
-    );
-    let kernel = kernel?.pop();
-    let kernel = kernel.ok_or_else(|| {
-        Error::Input(format!(
-            "the lock has no package {}: lock again",
-            lock.kernel
-        ))
-    })?;
-    let packages = Packages {
-        root: root?,
-        boot: boot?,
-        tools: tools?,
-        kernel,
-    };
-    progress.end("packages", &format!("{} packages", wanted.len()));
-    Ok(packages)
-}
-
-/// What decides which files of a package pass.
-fn filter(inputs: &Inputs) -> Vec<u8> {
-    let paths = &inputs.recipe.paths;
-    let mut key = Key::new("filter");
-    for pattern in paths.drop.iter().chain(&paths.keep) {
-        key.add(pattern.as_str().as_bytes());
-    }
-    key.add(b"only");
-    for (package, patterns) in &paths.only {
-        key.add(package.as_bytes());
-        patterns
-            .iter()
-            .for_each(|pattern| key.add(pattern.as_str().as_bytes()));
-    }
-    key.add(b"entries");
-    for (name, digest) in inputs.entries.digests() {
-        key.add(name.as_bytes());
-        key.add(digest.as_bytes());
-    }
-    key.hex().into_bytes()
 }
 
 /// Everything between packages and formats.

@@ -70,6 +70,11 @@ impl Cache {
         Cache { folder: None }
     }
 
+    /// Whether anything is kept.
+    pub(crate) fn keeps(&self) -> bool {
+        self.folder.is_some()
+    }
+
     /// What was kept under the key.
     pub(crate) fn get(&self, key: &Key) -> Option<Bytes> {
         let content = Bytes::from(fs::read(self.path(key)?).ok()?);

@@ -32,6 +32,7 @@ mod numbers;
 mod output;
 mod overlay;
 mod package;
+mod packages;
 mod previous;
 mod relation;
 mod release;

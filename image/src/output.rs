@@ -51,15 +51,24 @@ impl Output {
     pub(crate) fn open(folder: &Path) -> Result<Output, Error> {
         fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
         let turn = File::open(folder).map_err(Error::file("open", folder))?;
-        rustix::fs::flock(&turn, rustix::fs::FlockOperation::LockExclusive)
-            .map_err(|error| Error::File { action: "lock", path: folder.to_path_buf(), source: error.into() })?;
+        rustix::fs::flock(&turn, rustix::fs::FlockOperation::LockExclusive).map_err(|error| {
+            Error::File {
+                action: "lock",
+                path: folder.to_path_buf(),
+                source: error.into(),
+            }
+        })?;
         for entry in fs::read_dir(folder).map_err(Error::file("read", folder))? {
             let entry = entry.map_err(Error::file("read", folder))?;
             if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
                 fs::remove_file(entry.path()).map_err(Error::file("remove", entry.path()))?;
             }
         }
-        Ok(Output { folder: folder.to_path_buf(), _turn: turn, pending: Vec::new() })
+        Ok(Output {
+            folder: folder.to_path_buf(),
+            _turn: turn,
+            pending: Vec::new(),
+        })
     }
 
     /// Path of a file once it is published.
@@ -233,7 +242,10 @@ mod tests {
             let folder = PathBuf::from(folder);
             fs::write(folder.join("a.raw"), b"the build before").unwrap();
             let mut output = Output::open(&folder).unwrap();
-            let message = output.write("a.raw", &vec![1; 4 << 20]).unwrap_err().to_string();
+            let message = output
+                .write("a.raw", &vec![1; 4 << 20])
+                .unwrap_err()
+                .to_string();
             assert!(message.contains("a.raw: the disk is full"), "{message}");
             drop(output);
             assert_eq!(fs::read(folder.join("a.raw")).unwrap(), b"the build before");
@@ -241,9 +253,18 @@ mod tests {
             return;
         }
         let folder = tempfile::tempdir().unwrap();
-        let script = "mount -t tmpfs -o size=1m small \"$1\" || exit 77; exec \"$2\" --exact \"$3\"";
+        let script =
+            "mount -t tmpfs -o size=1m small \"$1\" || exit 77; exec \"$2\" --exact \"$3\"";
         let ran = std::process::Command::new("unshare")
-            .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"])
+            .args([
+                "--user",
+                "--map-root-user",
+                "--mount",
+                "sh",
+                "-c",
+                script,
+                "sh",
+            ])
             .arg(folder.path())
             .arg(std::env::current_exe().unwrap())
             .arg("output::tests::a_full_disk_leaves_nothing_half_written")

@@ -13,6 +13,7 @@ use spec_recipe::entry::Script;
 
 use crate::Error;
 use crate::cache::{Cache, Key};
+use crate::fetch::LocalDeb;
 use crate::tree;
 
 /// Path of the member that holds [`Facts`] in a cached package.
@@ -40,26 +41,37 @@ pub(crate) struct Package {
     pub(crate) files: Vec<(tar::Entry, Bytes)>,
 }
 
-/// Reads a package, from the cache if it has been read with this filter before. `filter` names what `admit` does.
+/// A package that has been read with this filter before. `filter` names what passes.
+pub(crate) fn cached(sha256: &str, filter: &[u8], cache: &Cache) -> Option<Package> {
+    from_cache(&cache.get(&key(sha256, filter))?)
+}
+
+/// Reads a package and keeps the files that `admit` lets pass, which `filter` names.
 pub(crate) fn read(
-    path: &Path,
-    sha256: &str,
+    deb: &LocalDeb,
     filter: &[u8],
     admit: &dyn Fn(&str) -> bool,
     cache: &Cache,
 ) -> Result<Package, Error> {
-    let key = Key::new("package").with(sha256.as_bytes()).with(filter);
-    if let Some(package) = cache.get(&key).and_then(|content| from_cache(&content)) {
-        return Ok(package);
+    let package =
+        unpack(&deb.path, &deb.file, admit).map_err(|error| Error::Input(error.to_string()))?;
+    if cache.keeps() {
+        cache.put(&key(&deb.sha256, filter), &to_cache(&package));
     }
-    let package = unpack(path, admit).map_err(|error| Error::Input(error.to_string()))?;
-    cache.put(&key, &to_cache(&package));
     Ok(package)
 }
 
+fn key(sha256: &str, filter: &[u8]) -> Key {
+    Key::new("package").with(sha256.as_bytes()).with(filter)
+}
+
 /// Unpacks the files that pass; of hard links to a file that does not pass, the first becomes the file.
-fn unpack(path: &Path, admit: &dyn Fn(&str) -> bool) -> Result<Package, archive::Error> {
-    let package = deb::read(path, &Limits::default())?;
+fn unpack(
+    path: &Path,
+    file: &str,
+    admit: &dyn Fn(&str) -> bool,
+) -> Result<Package, archive::Error> {
+    let package = deb::read_named(path, file, &Limits::default())?;
     let facts = facts(&package.control);
     let mut reader = package.entries()?;
     let mut files = Vec::new();
@@ -184,7 +196,7 @@ mod tests {
     fn a_link_to_a_dropped_file_becomes_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let admit = |path: &str| !path.starts_with("usr/share/doc");
-        let read = unpack(&package(folder.path()), &admit).unwrap();
+        let read = unpack(&package(folder.path()), "x.deb", &admit).unwrap();
         assert_eq!(
             read.facts.replaces.iter().collect::<Vec<_>>(),
             ["w", "y", "z"]
@@ -202,15 +214,23 @@ mod tests {
     fn a_package_is_read_once() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(&folder.path().join("cache"));
-        let path = package(folder.path());
-        let first = super::read(&path, "hash", b"all", &|_| true, &cache).unwrap();
-        std::fs::remove_file(&path).unwrap();
+        let deb = LocalDeb {
+            name: "x".into(),
+            version: "1".into(),
+            architecture: "amd64".into(),
+            file: "x_1_amd64.deb".into(),
+            path: package(folder.path()),
+            sha256: "ab".repeat(32),
+            size: 1,
+        };
+        assert_eq!(cached(&deb.sha256, b"all", &cache), None);
+        let first = read(&deb, b"all", &|_| true, &cache).unwrap();
+        assert_eq!(cached(&deb.sha256, b"all", &cache), Some(first));
         assert_eq!(
-            super::read(&path, "hash", b"all", &|_| true, &cache).unwrap(),
-            first
+            cached(&deb.sha256, b"none", &cache),
+            None,
+            "another filter reads the package again"
         );
-        let other = super::read(&path, "hash", b"none", &|_| true, &cache);
-        assert!(other.is_err(), "another filter reads the package again");
-        assert!(super::read(&path, "hash", b"all", &|_| true, &Cache::none()).is_err());
+        assert_eq!(cached(&deb.sha256, b"all", &Cache::none()), None);
     }
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use archive::tar;
 use tempfile::TempDir;
@@ -20,6 +21,11 @@ const LOADER: (&str, &str) = ("usr/lib/x86_64-linux-gnu", "ld-linux-x86-64.so.2"
 /// Libraries folder and loader of the machines that build.
 #[cfg(target_arch = "aarch64")]
 const LOADER: (&str, &str) = ("usr/lib/aarch64-linux-gnu", "ld-linux-aarch64.so.1");
+
+/// Begins the name of each folder of unpacked tools.
+const PREFIX: &str = "tools-";
+/// A folder of tools that is older was left by a build that was killed.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Tools unpacked for one build.
 #[derive(Debug)]
@@ -41,7 +47,7 @@ impl Tools {
     pub(crate) fn unpack(packages: &[Package], within: &Path) -> Result<Tools, Error> {
         fs::create_dir_all(within).map_err(Error::file("create", within))?;
         let folder =
-            TempDir::with_prefix_in("tools-", within).map_err(Error::file("create", within))?;
+            TempDir::with_prefix_in(PREFIX, within).map_err(Error::file("create", within))?;
         for (entry, content) in packages.iter().flat_map(|package| &package.files) {
             let path = folder.path().join(&*canonical(&entry.path));
             let write = || {
@@ -98,6 +104,17 @@ impl Tools {
             tool: program.to_owned(),
             message: format!("{}: {}", output.status, said.trim()),
         })
+    }
+}
+
+/// Removes what killed builds left; whatever cannot be removed costs only its room.
+fn remove_abandoned(within: &Path) {
+    for entry in fs::read_dir(within).into_iter().flatten().flatten() {
+        let tools = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        let modified = entry.metadata().and_then(|meta| meta.modified());
+        if tools && modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > ABANDONED)) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

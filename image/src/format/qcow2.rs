@@ -76,7 +76,7 @@ fn encode(disk: &Sparse) -> std::io::Result<Sparse> {
     for (index, table) in &plan.l2_tables {
         out.write_at(
             plan.l1 * CLUSTER + index * 8,
-            &(table * CLUSTER | COPIED).to_be_bytes(),
+            &(table * CLUSTER + COPIED).to_be_bytes(),
         )?;
     }
     for (host, (offset, chunk)) in (plan.data..).zip(disk.data()) {
@@ -84,7 +84,7 @@ fn encode(disk: &Sparse) -> std::io::Result<Sparse> {
         let table = plan.l2_tables[&(guest / L2_ENTRIES)];
         out.write_at(
             table * CLUSTER + guest % L2_ENTRIES * 8,
-            &(host * CLUSTER | COPIED).to_be_bytes(),
+            &(host * CLUSTER + COPIED).to_be_bytes(),
         )?;
         out.write_at(host * CLUSTER, chunk)?;
     }

@@ -68,10 +68,18 @@ mod tests {
             eprintln!("skipped: no mirror can be reached: {error}");
             return None;
         }
-        let request = LockRequest { recipe: path, output: Some(within.join("base.lock")), offline: false };
+        let request = LockRequest {
+            recipe: path,
+            output: Some(within.join("base.lock")),
+            offline: false,
+        };
         let locked = lock::run(&request, &Quiet).unwrap().lock;
-        let debs = Fetcher::new(&recipe, false).unwrap().packages(&locked.tools.packages, &Quiet).unwrap();
-        let read = |deb: &crate::fetch::LocalDeb| package::read(&deb.path, &deb.sha256, b"", &tool::admit, &Cache::none());
+        let debs = Fetcher::new(&recipe, false)
+            .unwrap()
+            .packages(&locked.tools.packages, &Quiet)
+            .unwrap();
+        let read =
+            |deb: &crate::fetch::LocalDeb| package::read(deb, b"", &tool::admit, &Cache::none());
         let packages: Vec<_> = debs.iter().map(read).collect::<Result<_, _>>().unwrap();
         Some(Tools::unpack(&packages, within).unwrap())
     }
@@ -79,25 +87,42 @@ mod tests {
     #[test]
     fn owners_capabilities_and_hard_links_survive() {
         let folder = tempfile::tempdir().unwrap();
-        let Some(tools) = tools(folder.path()) else { return };
+        let Some(tools) = tools(folder.path()) else {
+            return;
+        };
         let mut tree = Tree::new(1_700_000_000);
         let mut node = tree.own(Kind::File("ping".into()), 0o4755);
         (node.uid, node.gid, node.mtime) = (12_345, 54_321, 1_600_000_000);
-        node.xattrs = vec![("security.capability".into(), b"\x01\0\0\x02 as setcap(8) writes".to_vec())];
+        node.xattrs = vec![(
+            "security.capability".into(),
+            b"\x01\0\0\x02 as setcap(8) writes".to_vec(),
+        )];
         tree.add("usr/bin/ping", node).unwrap();
-        tree.add("usr/bin/ping6", tree.own(Kind::HardLink("usr/bin/ping".into()), 0o4755)).unwrap();
-        tree.make_file("usr/lib/large", 0o644, vec![7; 1 << 20]).unwrap();
+        tree.add(
+            "usr/bin/ping6",
+            tree.own(Kind::HardLink("usr/bin/ping".into()), 0o4755),
+        )
+        .unwrap();
+        tree.make_file("usr/lib/large", 0o644, vec![7; 1 << 20])
+            .unwrap();
 
         let image = format(&tree, &tools).unwrap();
         assert_eq!(image, format(&tree, &tools).unwrap());
         assert!(image.len() < 1 << 20, "it is compressed");
         let holds = |wanted: &[u8]| image.windows(wanted.len()).any(|window| window == wanted);
         assert!(holds(b"\x01\0\0\x02 as setcap(8) writes"));
-        assert!(holds(&[12_345u32.to_le_bytes(), 54_321u32.to_le_bytes()].concat()));
+        assert!(holds(
+            &[12_345u32.to_le_bytes(), 54_321u32.to_le_bytes()].concat()
+        ));
         assert!(holds(&1_600_000_000u64.to_le_bytes()));
 
         std::fs::write(tools.work().join("root.erofs"), &image).unwrap();
-        tools.run("fsck.erofs", &["--extract=out", "--no-preserve", "root.erofs"]).unwrap();
+        tools
+            .run(
+                "fsck.erofs",
+                &["--extract=out", "--no-preserve", "root.erofs"],
+            )
+            .unwrap();
         let meta = |path: &str| std::fs::metadata(tools.work().join("out").join(path)).unwrap();
         assert_eq!(meta("usr/bin/ping").ino(), meta("usr/bin/ping6").ino());
         assert_eq!(meta("usr/lib/large").len(), 1 << 20);

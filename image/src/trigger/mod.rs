@@ -19,9 +19,18 @@ struct Row {
 
 /// Every trigger that an entry may name. The module index is always made, with the kernel.
 const TRIGGERS: &[Row] = &[
-    Row { name: "ca-certificates", run: ca_certificates::run },
-    Row { name: "ld-so-cache", run: ld_so_cache::run },
-    Row { name: "modules", run: |_| Ok(()) },
+    Row {
+        name: "ca-certificates",
+        run: ca_certificates::run,
+    },
+    Row {
+        name: "ld-so-cache",
+        run: ld_so_cache::run,
+    },
+    Row {
+        name: "modules",
+        run: |_| Ok(()),
+    },
 ];
 
 /// Runs the triggers of that name; `asked_by` is the entry that names it.
@@ -30,7 +39,10 @@ pub(crate) fn run(name: &str, asked_by: &str, tree: &mut Tree) -> Result<(), Str
         Some(row) => (row.run)(tree),
         None => {
             let known: Vec<_> = TRIGGERS.iter().map(|row| row.name).collect();
-            Err(format!("{asked_by}: unknown trigger \"{name}\"; known are {}", known.join(", ")))
+            Err(format!(
+                "{asked_by}: unknown trigger \"{name}\"; known are {}",
+                known.join(", ")
+            ))
         }
     }
 }
@@ -42,7 +54,10 @@ mod tests {
     #[test]
     fn an_unknown_trigger_is_named_with_its_entry() {
         let message = run("mandb", "recipes/packages/man-db.toml", &mut Tree::new(0)).unwrap_err();
-        assert!(message.starts_with("recipes/packages/man-db.toml: unknown trigger \"mandb\""), "{message}");
+        assert!(
+            message.starts_with("recipes/packages/man-db.toml: unknown trigger \"mandb\""),
+            "{message}"
+        );
         run("modules", "x", &mut Tree::new(0)).unwrap();
     }
 }

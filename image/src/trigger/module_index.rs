@@ -105,7 +105,10 @@ impl Modules {
             let (mut next, mut preferred) = (BTreeSet::new(), BTreeSet::new());
             for info in open.iter().filter_map(|name| self.infos.get(name)) {
                 next.extend(info.depends.iter().cloned());
-                let words = info.softdeps.iter().flat_map(|softdep| softdep.split_whitespace());
+                let words = info
+                    .softdeps
+                    .iter()
+                    .flat_map(|softdep| softdep.split_whitespace());
                 preferred.extend(words.filter(|word| !word.ends_with(':')).map(name));
             }
             for wanted in preferred {
@@ -281,7 +284,10 @@ mod tests {
             ),
             ("kernel/fs/mbcache.ko.xz", module("depends=\0")),
             ("kernel/lib/crc16.ko.xz", module("depends=\0")),
-            ("kernel/crypto/crc32c-generic.ko.xz", module("alias=crc32c\0depends=\0")),
+            (
+                "kernel/crypto/crc32c-generic.ko.xz",
+                module("alias=crc32c\0depends=\0"),
+            ),
             (
                 "kernel/fs/fuse/fuse.ko.xz",
                 module("alias=devname:fuse\0alias=char-major-10-229\0depends=\0"),
