@@ -46,6 +46,7 @@ impl Tools {
     /// Unpacks into a folder below `within`, which must allow programs to run; it goes when the tools are dropped.
     pub(crate) fn unpack(packages: &[Package], within: &Path) -> Result<Tools, Error> {
         fs::create_dir_all(within).map_err(Error::file("create", within))?;
+        remove_abandoned(within);
         let folder =
             TempDir::with_prefix_in(PREFIX, within).map_err(Error::file("create", within))?;
         for (entry, content) in packages.iter().flat_map(|package| &package.files) {
