@@ -87,8 +87,8 @@ fn never_runs_on(context: &Context, cluster: &mut Cluster) -> Outcome {
     context.say("it restarted itself");
     let serial = std::fs::read(vm.serial_path()).unwrap_or_default();
     let serial = String::from_utf8_lossy(&serial);
-    check(serial.contains("verity"), || {
-        "the console says nothing of verity".into()
+    check(serial.contains("is corrupted"), || {
+        "the console names no corrupted block".into()
     })?;
     let status = cluster.status();
     check(!status.nodes.iter().any(|node| node.ready), || {

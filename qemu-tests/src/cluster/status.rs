@@ -217,7 +217,10 @@ fn view(node: &Node, answer: Option<&Result<Answer, String>>) -> NodeView {
         Some(Ok((status, _))) => {
             let mut notes = status.waiting.clone();
             notes.extend(status.degraded.iter().cloned());
-            notes.extend(status.config_message.clone());
+            // Of a good config the message only says where it came from.
+            if status.config != "ok" {
+                notes.extend(status.config_message.clone());
+            }
             NodeView {
                 reachable: true,
                 ready: status.ready,
