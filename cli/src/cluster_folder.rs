@@ -17,12 +17,17 @@ pub(crate) struct ClusterFolder {
 }
 
 impl ClusterFolder {
-    /// That of the cluster with this name; nothing is made.
+    /// That of the user's cluster with this name; nothing is made.
     pub(crate) fn of(name: &str) -> Result<Self, Error> {
+        Self::below(&data()?, name)
+    }
+
+    /// That of the cluster with this name below a data folder.
+    pub(crate) fn below(data: &Path, name: &str) -> Result<Self, Error> {
         check(name)?;
         Ok(Self {
             name: name.to_owned(),
-            path: clusters()?.join(name),
+            path: data.join("bedplate/clusters").join(name),
         })
     }
 
@@ -93,7 +98,8 @@ fn check(name: &str) -> Result<(), Error> {
     )))
 }
 
-fn clusters() -> Result<PathBuf, Error> {
+/// The user's data folder, by the XDG base directory specification.
+fn data() -> Result<PathBuf, Error> {
     let absolute = |name: &str| {
         std::env::var_os(name)
             .map(PathBuf::from)
@@ -101,7 +107,6 @@ fn clusters() -> Result<PathBuf, Error> {
     };
     absolute("XDG_DATA_HOME")
         .or_else(|| Some(absolute("HOME")?.join(".local/share")))
-        .map(|data| data.join("bedplate/clusters"))
         .ok_or_else(|| {
             Error::Failed(
                 "neither XDG_DATA_HOME nor HOME names a folder to keep clusters in".into(),

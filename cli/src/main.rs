@@ -11,6 +11,7 @@ mod daemon;
 mod exit;
 mod images;
 mod machine;
+mod measure;
 mod node;
 mod output;
 mod programs;

@@ -1,5 +1,7 @@
 //! Talking to the nodes of a running cluster, as its operator.
 
+use std::path::Path;
+
 use client::node::Target;
 use client::node::blocking::NodeClient;
 
@@ -24,7 +26,15 @@ pub(crate) struct Running {
 impl Running {
     /// The cluster with this name, which must run.
     pub(crate) fn find(which: &Which) -> Result<Self, Error> {
-        let folder = ClusterFolder::of(&which.name)?;
+        Self::of(ClusterFolder::of(&which.name)?)
+    }
+
+    /// That below another data folder than the user's.
+    pub(crate) fn find_in(data: &Path, which: &Which) -> Result<Self, Error> {
+        Self::of(ClusterFolder::below(data, &which.name)?)
+    }
+
+    fn of(folder: ClusterFolder) -> Result<Self, Error> {
         let description = Connection::require(&folder)?.describe()?;
         Ok(Self {
             folder,

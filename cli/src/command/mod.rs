@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod bench;
 mod build;
 mod completions;
 mod console;
@@ -9,6 +10,7 @@ mod down;
 mod kernel;
 mod lock;
 mod logs;
+mod measure;
 mod ps;
 mod reboot;
 mod restart;
@@ -49,8 +51,11 @@ enum Command {
     Lock(lock::Args),
     Kernel(kernel::Args),
     Test(test::Args),
+    Bench(bench::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
+    #[command(hide = true)]
+    Measure(measure::Args),
     #[command(hide = true)]
     Daemon(daemon::Args),
 }
@@ -71,6 +76,8 @@ pub(crate) fn run(cli: &Cli, output: &Output) -> Result<(), Error> {
         Command::Kernel(args) => kernel::run(args, output),
         Command::Test(args) => test::run(args, output),
         Command::Doctor(args) => doctor::run(args, output),
+        Command::Bench(args) => bench::run(args, output),
+        Command::Measure(args) => measure::run(args),
         Command::Daemon(args) => daemon::run(args),
         Command::Completions(args) => completions::run(args),
     }

@@ -75,6 +75,7 @@ pub(super) fn text(units: &[UnitStatus]) -> String {
     node(&mut text);
     unit_states(&mut text, units);
     unit_resources(&mut text, units);
+    residents(&mut text, units);
     text.0
 }
 
@@ -167,8 +168,13 @@ const UNIT_TASKS: Family = Family {
     kind: "gauge",
     help: "Processes and threads of a unit's cgroup.",
 };
+const RESIDENT: Family = Family {
+    name: "bedplate_process_resident_bytes",
+    kind: "gauge",
+    help: "Resident memory of PID 1 (unit init.scope) and of each unit's main process, shared pages counted whole.",
+};
 
-/// Bytes of a line of /proc/meminfo.
+/// Bytes of a line of /proc/meminfo or /proc/PID/status.
 fn meminfo(text: &str, key: &str) -> Option<u64> {
     let line = text
         .lines()
@@ -217,6 +223,18 @@ fn unit_resources(text: &mut Text, units: &[UnitStatus]) {
             if let Some(value) = unit.cgroup.as_deref().and_then(read) {
                 text.sample(family.name, &[("unit", &unit.name)], value);
             }
+        }
+    }
+}
+
+/// The proportional share (Pss) is not for us to see: the kernel shows it to tracers only.
+fn residents(text: &mut Text, units: &[UnitStatus]) {
+    text.family(&RESIDENT);
+    let processes = units.iter().filter_map(|unit| Some((unit.name.as_str(), unit.main_pid?)));
+    for (name, pid) in std::iter::once(("init.scope", 1)).chain(processes) {
+        let status = small_file(&format!("/proc/{pid}/status"));
+        if let Some(bytes) = meminfo(&status, "VmRSS") {
+            text.sample(RESIDENT.name, &[("unit", name)], bytes);
         }
     }
 }
