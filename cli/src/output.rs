@@ -195,6 +195,7 @@ fn render(head: &[&str], rows: &[Vec<Cell>], colour: bool) -> String {
                 text.extend(std::iter::repeat_n(' ', fill));
             }
         }
+        text.truncate(text.trim_end_matches(' ').len());
         text.push('\n');
     }
     text
@@ -230,6 +231,15 @@ mod tests {
         assert_eq!(
             text,
             "NODE           READY\ndev-1          yes\na-longer-name  no\n"
+        );
+    }
+
+    #[test]
+    fn an_empty_last_cell_leaves_no_space() {
+        let rows = vec![vec![Cell::plain("dev-1"), Cell::plain("")]];
+        assert_eq!(
+            render(&["NODE", "NOTES"], &rows, false),
+            "NODE   NOTES\ndev-1\n"
         );
     }
 

@@ -107,18 +107,25 @@ impl View {
     }
 }
 
+/// Characters of notes that a line of progress has room for.
+const NOTES: usize = 100;
+
 fn state(node: &NodeView) -> String {
-    let notes = if node.notes.is_empty() {
-        String::new()
-    } else {
-        format!(", {}", node.notes.join("; "))
-    };
     match (node.on, node.reachable, node.ready) {
         (false, ..) => "off".to_owned(),
         // Why it does not answer is no news while it boots.
         (_, false, _) => "boots".to_owned(),
-        (_, _, false) => format!("answers{notes}"),
-        (_, _, true) => format!("ready{notes}"),
+        (_, _, false) => format!("answers{}", short_notes(node)),
+        (_, _, true) => "ready".to_owned(),
+    }
+}
+
+fn short_notes(node: &NodeView) -> String {
+    let notes = node.notes.join("; ");
+    match notes.char_indices().nth(NOTES) {
+        _ if notes.is_empty() => notes,
+        Some((end, _)) => format!(", {}...", &notes[..end]),
+        None => format!(", {notes}"),
     }
 }
 
