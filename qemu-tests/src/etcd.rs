@@ -104,6 +104,17 @@ impl Etcd {
         Ok(value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
+    /// Reads from one member again and again until it answers.
+    pub fn get_within(&self, member: &str, key: &str, timeout: Duration) -> Result<Option<String>> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            match self.get(member, key) {
+                Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(200)),
+                answer => return answer,
+            }
+        }
+    }
+
     fn ask(
         &self,
         (name, address): &(String, SocketAddr),

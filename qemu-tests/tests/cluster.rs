@@ -117,7 +117,7 @@ fn follower(status: &ClusterStatus) -> Result<String, Stop> {
 /// The value is there, asked of every member.
 fn everywhere(cluster: &Cluster, etcd: &Etcd, key: &str, value: &str) -> Outcome {
     for node in cluster.nodes() {
-        let found = etcd.get(node.name(), key)?;
+        let found = etcd.get_within(node.name(), key, ELECTION)?;
         check(found.as_deref() == Some(value), || {
             format!("{} says {key} is {found:?}, not {value}", node.name())
         })?;
@@ -283,7 +283,9 @@ fn a_partition_of_a_minute_heals(context: &Context) -> Outcome {
 
     cluster.inject(&Fault::Heal)?;
     context.wait_ready(&mut cluster)?;
+    context.say("healed");
     everywhere(&cluster, &etcd, "during", "the partition")?;
+    context.say("every member answers");
     // Nobody was restarted for it: the partition was the LAN's fault.
     for node in cluster.nodes() {
         let unit = node.api()?.unit("etcd.service");
