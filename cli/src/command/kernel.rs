@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Error> {
         .collect();
     output.table(&["OPTION", "WANTED", "FOUND", "FOR"], &rows);
     Err(Error::Failed(format!(
-        "{} lacks {} options that a node needs",
+        "{} lacks {} of the options that a node needs",
         config.display(),
         lacking.len()
     )))

@@ -149,9 +149,15 @@ impl<'a> Run<'a> {
         if self.wants(UNIT) {
             self.say("== unit tests");
             for program in &units {
-                records.extend(suite::run_units(program, &self.commit, &|line| {
-                    self.say_unit(line)
-                })?);
+                let found = suite::run_units(program, &self.commit, &|line| self.say_unit(line))?;
+                let mut totals = Totals::default();
+                found
+                    .iter()
+                    .for_each(|record| totals.count(&record.outcome));
+                if totals != Totals::default() {
+                    self.say(&format!("{}: {totals}", program.name));
+                }
+                records.extend(found);
             }
         }
         if !machines.is_empty() {
@@ -161,9 +167,12 @@ impl<'a> Run<'a> {
         Ok(records)
     }
 
-    /// Of Rust's harness only what is wrong and the sums are news.
+    /// Of Rust's harness only what is wrong is news.
     fn say_unit(&self, line: &str) {
-        let boring = line.is_empty() || line.ends_with(" ... ok") || line.starts_with("running ");
+        let boring = line.is_empty()
+            || line.ends_with(" ... ok")
+            || line.starts_with("running ")
+            || line.starts_with("test result: ok.");
         if !boring {
             self.say(line);
         }
