@@ -208,12 +208,12 @@ fn ctrl_alt_del_reboots_cleanly(context: &Context) -> Outcome {
     })
 }
 
-/// The kernel panics and stays: PID 1 feeds nothing any more.
+/// The kernel panics and stays for ten minutes: PID 1 feeds nothing any more.
 fn a_hung_machine_is_reset_by_its_watchdog(context: &Context) -> Outcome {
     let mut cluster = Cluster::create(one(context)?)?;
     let vm = cluster.node_mut(0)?.vm();
     if let qemu_tests::Boot::Direct { cmdline, .. } = &mut vm.spec_mut().boot {
-        cmdline.push_str(" unknown_nmi_panic=1 panic=0 bedplate.watchdog=20");
+        cmdline.push_str(" unknown_nmi_panic=1 panic=600 bedplate.watchdog=20");
     }
     cluster.start()?;
     context.wait_ready(&mut cluster)?;
