@@ -80,7 +80,7 @@ impl Figure {
     fn shown(&self) -> String {
         match self.unit {
             "bytes" => output::bytes(self.value as u64),
-            unit => format!("{:.1} {unit}", self.value),
+            unit => format!("{:.2} {unit}", self.value),
         }
     }
 }
@@ -473,7 +473,7 @@ mod tests {
 
     #[test]
     fn a_figure_is_shown_in_its_unit() {
-        assert_eq!(Figure::new("a", 1.26, "s", "").shown(), "1.3 s");
+        assert_eq!(Figure::new("a", 1.26, "s", "").shown(), "1.26 s");
         assert_eq!(
             Figure::new("a", 1_048_576.0, "bytes", "").shown(),
             "1.0 MiB"
