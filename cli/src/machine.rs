@@ -280,7 +280,7 @@ fn plan(host: &dyn Host, findings: &[Finding]) -> Result<Vec<Step>, Error> {
 /// Who has agreed to an installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Consent {
-    /// `--yes`, or CI=true in the environment.
+    /// `--yes`, CI=true in the environment, or root: who runs this as root has said so already.
     Given,
     /// A person is asked if there is one.
     Ask,
@@ -289,7 +289,8 @@ pub(crate) enum Consent {
 impl Consent {
     /// From the flag and the environment.
     pub(crate) fn from_flag(yes: bool) -> Self {
-        if yes || std::env::var_os("CI").is_some_and(|value| value == "true") {
+        let automatic = std::env::var_os("CI").is_some_and(|value| value == "true");
+        if yes || automatic || rustix::process::geteuid().is_root() {
             Self::Given
         } else {
             Self::Ask

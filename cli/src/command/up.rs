@@ -74,7 +74,7 @@ fn start(args: &Args, folder: &ClusterFolder, output: &Output) -> Result<Connect
     let workspace = Workspace::find()?;
     let recipe = workspace.recipe(&args.recipe)?;
     let consent = Consent::from_flag(args.yes);
-    machine::ensure(&[Area::Run], &workspace, consent)?;
+    machine::ensure(&[Area::Build, Area::Run], &workspace, consent)?;
     let progress = Progress::new();
     let programs = programs::compile(&workspace, &progress, consent)?;
     let image = images::build(&workspace, &recipe, Purpose::Up, &programs, &progress)?;
