@@ -283,7 +283,7 @@ mod tests {
             .arg(&path)
             .output()
         else {
-            eprintln!("skipped: gdisk is not installed");
+            qemu_tests::runner::skip("gdisk is not installed");
             return;
         };
         let said = String::from_utf8_lossy(&check.stdout);

@@ -208,7 +208,7 @@ mod tests {
                 "{}",
                 String::from_utf8_lossy(&check.stdout)
             ),
-            Err(_) => eprintln!("skipped: dosfstools is not installed"),
+            Err(_) => qemu_tests::runner::skip("dosfstools is not installed"),
         }
         match Command::new("mcopy")
             .arg("-i")
@@ -222,7 +222,7 @@ mod tests {
                 "{}",
                 String::from_utf8_lossy(&copy.stderr)
             ),
-            Err(_) => eprintln!("skipped: mtools is not installed"),
+            Err(_) => qemu_tests::runner::skip("mtools is not installed"),
         }
     }
 }

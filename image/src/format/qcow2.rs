@@ -162,7 +162,7 @@ mod tests {
             folder.path().join("disk.qcow2"),
         );
         let Ok(check) = Command::new("qemu-img").arg("check").arg(&qcow2).output() else {
-            eprintln!("skipped: qemu-img is not installed");
+            qemu_tests::runner::skip("qemu-img is not installed");
             return;
         };
         assert!(
