@@ -7,6 +7,7 @@
 
 mod account;
 mod apt_sources;
+mod asked;
 mod build;
 mod cache;
 mod deb822;

@@ -6,8 +6,9 @@ use std::time::SystemTime;
 
 use archive::{Limits, deb, tar};
 use spec_recipe::lock::{Asked as AskedFor, LockedSuite, SCHEMA, Tools};
-use spec_recipe::{Architecture, Lock, LockedPackage, Recipe, sysusers};
+use spec_recipe::{Architecture, Lock, LockedPackage, Recipe};
 
+use crate::asked::Asked;
 use crate::entry::Entries;
 use crate::fetch::Fetcher;
 use crate::index::{Candidate, Universe};
@@ -195,17 +196,15 @@ impl Locking<'_> {
         old: Option<&Lock>,
     ) -> Result<(numbers::Numbers, numbers::Numbers), Error> {
         let recipe = self.recipe;
-        let mut asked = numbers::Asked::default();
+        let mut asked = Asked::default();
         let names: Vec<&str> = packages
             .iter()
             .map(|package| package.name.as_str())
             .collect();
         for (_, entry) in Entries::read(recipe)?.of_all(&names) {
-            entry.users.iter().for_each(|user| asked.user(user));
-            entry.groups.iter().for_each(|group| asked.group(group));
+            asked.entry(entry);
         }
-        recipe.users.iter().for_each(|user| asked.user(user));
-        recipe.groups.iter().for_each(|group| asked.group(group));
+        asked.recipe(recipe);
         let mut texts = Vec::new();
         // The kernel is by far the largest package and brings no users.
         let others: Vec<LockedPackage> = packages
@@ -233,14 +232,12 @@ impl Locking<'_> {
             }
         }
         for (file, text) in &texts {
-            let lines =
-                sysusers::parse(file, text).map_err(|error| Error::Input(error.to_string()))?;
-            lines.iter().for_each(|line| asked.line(line));
+            let read = asked.sysusers(file, text);
+            read.map_err(|error| Error::Input(error.to_string()))?;
         }
         let none = numbers::Numbers::new();
         let (users, groups) = old.map_or((&none, &none), |old| (&old.users, &old.groups));
-        asked
-            .number(users, groups)
+        numbers::number(&asked, users, groups)
             .map_err(|message| Error::Input(format!("{}: {message}", self.shown())))
     }
 
