@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use crate::prune;
+
 /// Changes whenever this builder may work anything out in another way: a digest of its sources, from `build.rs`.
 const BUILDER: &str = env!("BEDPLATE_BUILDER");
 /// Bytes of the digest before an entry.
@@ -81,9 +83,14 @@ impl Cache {
 
     /// What was kept under the key.
     pub(crate) fn get(&self, key: &Key) -> Option<Bytes> {
-        let content = Bytes::from(fs::read(self.path(key)?).ok()?);
+        let path = self.path(key)?;
+        let content = Bytes::from(fs::read(&path).ok()?);
         let (digest, body) = content.split_at_checked(DIGEST)?;
-        (Sha256::digest(body)[..] == *digest).then(|| content.slice(DIGEST..))
+        let good = Sha256::digest(body)[..] == *digest;
+        good.then(|| {
+            prune::used(&path);
+            content.slice(DIGEST..)
+        })
     }
 
     /// Keeps something under the key.

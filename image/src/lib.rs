@@ -35,6 +35,7 @@ mod overlay;
 mod package;
 mod packages;
 mod previous;
+pub mod prune;
 mod relation;
 mod release;
 mod release_file;
