@@ -64,7 +64,7 @@ const fn program(
 }
 
 /// Everything, in the order in which it is installed and shown.
-const NEEDS: [Need; 12] = [
+const NEEDS: [Need; 13] = [
     program(
         "cc",
         &["gcc", "libc6-dev"],
@@ -112,6 +112,7 @@ const NEEDS: [Need; 12] = [
     ),
     program("sgdisk", &["gdisk"], Area::Test, "checks partition tables"),
     program("fsck.vfat", &["dosfstools"], Area::Test, "checks the ESP"),
+    program("mcopy", &["mtools"], Area::Test, "reads files of the ESP"),
     program("fsck.erofs", &["erofs-utils"], Area::Test, "reads roots"),
     program(
         "veritysetup",

@@ -147,10 +147,9 @@ pub(crate) fn run_units(
         .current_dir(&program.folder)
         .env("CARGO_MANIFEST_DIR", &program.folder);
     let (lines, success) = watch(command, say)?;
-    let mut records: Vec<Record> = lines
-        .iter()
-        .filter_map(|line| outcome(line))
-        .map(|(test, outcome, reason)| Record {
+    let mut records: Vec<Record> = outcomes(&lines)
+        .into_iter()
+        .map(|(test, (outcome, reason))| Record {
             commit: commit.to_owned(),
             test: format!("{}::{test}", program.name),
             outcome: outcome.to_owned(),
@@ -168,6 +167,22 @@ pub(crate) fn run_units(
         });
     }
     Ok(records)
+}
+
+/// Outcome and reason of each test. One that says itself that it was skipped has not passed, whatever the harness says.
+fn outcomes(lines: &[String]) -> BTreeMap<&str, (&'static str, &str)> {
+    let mut outcomes: BTreeMap<_, _> = lines
+        .iter()
+        .filter_map(|line| outcome(line))
+        .map(|(test, outcome, reason)| (test, (outcome, reason)))
+        .collect();
+    let skipped = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("Skipped: ")?.split_once(": "));
+    for (test, reason) in skipped {
+        outcomes.insert(test, ("skipped", reason));
+    }
+    outcomes
 }
 
 /// `test a::b ... ok`, as Rust's harness prints it.
@@ -281,6 +296,20 @@ mod tests {
         );
         assert_eq!(outcome("test result: ok. 3 passed; 0 failed"), None);
         assert_eq!(outcome("running 3 tests"), None);
+    }
+
+    #[test]
+    fn a_test_that_says_it_was_skipped_has_not_passed() {
+        let lines = [
+            "Skipped: a::b: no mirror: none",
+            "test a::b ... ok",
+            "test c ... ok",
+        ]
+        .map(str::to_owned);
+        let found = outcomes(&lines);
+        assert_eq!(found["a::b"], ("skipped", "no mirror: none"));
+        assert_eq!(found["c"], ("passed", ""));
+        assert_eq!(found.len(), 2);
     }
 
     #[test]

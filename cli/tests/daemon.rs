@@ -33,7 +33,9 @@ impl Place {
                 .output()
                 .is_ok_and(|said| said.status.success());
         if !qemu {
-            eprintln!("no QEMU with UEFI firmware here: `bedplate doctor --install` brings it");
+            qemu_tests::runner::skip(
+                "no QEMU with UEFI firmware here: `bedplate doctor --install` brings it",
+            );
             return None;
         }
         let folder = tempfile::tempdir().expect("tempdir");
@@ -204,6 +206,46 @@ fn a_released_cluster_outlives_who_started_it_and_dies_with_its_daemon() {
     assert!(!runs(qemu));
     assert!(!place.cluster().exists());
     again.child.wait().expect("it ends");
+}
+
+#[test]
+fn only_who_started_a_cluster_releases_it() {
+    let Some(place) = Place::new() else { return };
+    let mut daemon = place.daemon();
+    let qemu = daemon.start();
+    let other = qemu_tests::socket::connect(&place.cluster().join("daemon.sock")).expect("connect");
+    writeln!(&other, "{}", json!("release")).expect("the daemon reads");
+    let mut line = String::new();
+    BufReader::new(other)
+        .read_line(&mut line)
+        .expect("an answer");
+    assert_eq!(line, "\"ok\"\n");
+    drop((daemon.stream, daemon.reader));
+    assert!(daemon.child.wait().expect("it ends").success());
+    assert!(!runs(qemu), "the start was given up");
+}
+
+#[test]
+fn a_cluster_that_is_just_being_made_is_not_wiped() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let cluster = folder.path().join("bedplate/clusters/t");
+    std::fs::create_dir_all(&cluster).expect("mkdir");
+    let wipe = || {
+        Command::new(env!("CARGO_BIN_EXE_bedplate"))
+            .args(["down", "--wipe", "--name", "t"])
+            .env("XDG_DATA_HOME", folder.path())
+            .output()
+            .expect("bedplate starts")
+    };
+    let held = qemu_tests::cluster::lock(&cluster, "t").expect("the lock");
+    let refused = wipe();
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("runs already"), "{said}");
+    assert!(cluster.exists());
+    drop(held);
+    assert!(wipe().status.success());
+    assert!(!cluster.exists());
 }
 
 #[test]

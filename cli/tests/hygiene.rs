@@ -136,6 +136,50 @@ fn no_room_is_called_utils() {
     assert!(found.is_empty(), "{found:?}");
 }
 
+/// An example that rustdoc would run belongs into a test, which `bedplate test` runs; others are marked as text.
+#[test]
+fn no_example_in_a_comment_waits_to_be_run() {
+    let mut found = Vec::new();
+    for path in rust_files(&root()) {
+        let mut inside = false;
+        let text = std::fs::read_to_string(&path).expect("readable");
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim_start();
+            let comment = line.strip_prefix("///").or(line.strip_prefix("//!"));
+            let Some(fence) = comment.and_then(|text| text.trim_start().strip_prefix("```")) else {
+                continue;
+            };
+            inside = !inside;
+            if inside && fence != "text" {
+                found.push(format!("{}:{}", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn every_required_test_stands_in_the_table_of_its_area() {
+    let required = std::fs::read_to_string(root().join(".ci/required")).expect("readable");
+    let names: Vec<&str> = required
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim())
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert!(!names.is_empty());
+    let stands = |name: &str| {
+        let (area, test) = name.split_once("::")?;
+        let file = root().join(format!("qemu-tests/tests/{area}.rs"));
+        let text = std::fs::read_to_string(file).ok()?;
+        text.contains(&format!("\"{test}\"")).then_some(())
+    };
+    let gone: Vec<&str> = names
+        .into_iter()
+        .filter(|name| stands(name).is_none())
+        .collect();
+    assert!(gone.is_empty(), "no such tests: {}", gone.join(", "));
+}
+
 /// `unsafe` as a word of the language, not in a lint's name.
 fn is_unsafe(line: &str) -> bool {
     line.split(|c: char| !(c.is_alphanumeric() || c == '_'))

@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use spec_recipe::entry::{Group, User};
-use spec_recipe::sysusers::{self, Line};
+use spec_recipe::entry::User;
 use spec_recipe::{Lock, PackageEntry, Recipe};
 
+use crate::asked::Asked;
 use crate::tree::Tree;
 
 /// A user.
@@ -51,14 +51,6 @@ impl Default for Accounts {
     }
 }
 
-/// What a name asks for before it has a number.
-#[derive(Default)]
-struct Asked {
-    users: Vec<User>,
-    groups: Vec<Group>,
-    members: Vec<(String, String)>,
-}
-
 impl Accounts {
     /// Gathers everyone; a name without a number in the lock is an error.
     pub(crate) fn gather(
@@ -70,17 +62,15 @@ impl Accounts {
         let mut asked = Asked::default();
         let mut errors = Vec::new();
         for (path, text) in sysusers_files(tree) {
-            match sysusers::parse(&path, text) {
-                Ok(lines) => lines.into_iter().for_each(|line| asked.add(line)),
-                Err(error) => errors.push(error.to_string()),
-            }
+            errors.extend(
+                asked
+                    .sysusers(&path, text)
+                    .err()
+                    .map(|error| error.to_string()),
+            );
         }
-        for entry in entries {
-            asked.users.extend(entry.users.iter().cloned());
-            asked.groups.extend(entry.groups.iter().cloned());
-        }
-        asked.users.extend(recipe.users.iter().cloned());
-        asked.groups.extend(recipe.groups.iter().cloned());
+        entries.iter().for_each(|entry| asked.entry(entry));
+        asked.recipe(recipe);
         let mut accounts = Accounts::default();
         accounts.take(asked, lock, &mut errors);
         if errors.is_empty() {
@@ -195,33 +185,6 @@ impl Accounts {
             format!("{name}:*:{gid}:{}\n", members.join(","))
         };
         rows.into_iter().map(line).collect()
-    }
-}
-
-impl Asked {
-    fn add(&mut self, line: Line) {
-        match line {
-            Line::User {
-                name,
-                uid,
-                group,
-                gecos,
-                home,
-                shell,
-            } => {
-                self.users.push(User {
-                    name,
-                    uid,
-                    group,
-                    groups: Vec::new(),
-                    gecos,
-                    home,
-                    shell,
-                });
-            }
-            Line::Group { name, gid } => self.groups.push(Group { name, gid }),
-            Line::Member { user, group } => self.members.push((user, group)),
-        }
     }
 }
 

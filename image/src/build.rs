@@ -26,6 +26,8 @@ use crate::{Artifact, Build, BuildRequest, Error, Progress, verity};
 pub(crate) fn run(request: &BuildRequest, progress: &dyn Progress) -> Result<Build, Error> {
     let folder = fetch::cache_folder()?.join("build");
     let inputs = Inputs::read(request)?;
+    // From here to the end nobody else writes into the folder, nor into what is remembered of it.
+    let mut output = Output::open(&request.out, progress)?;
     let previous = Previous::new(&folder, &inputs, &request.out);
     if !request.no_cache
         && let Some(build) = previous.unchanged()
@@ -41,7 +43,6 @@ pub(crate) fn run(request: &BuildRequest, progress: &dyn Progress) -> Result<Bui
     let image = make_image(&inputs, &packages, &folder, progress)?;
 
     progress.begin("write", None);
-    let mut output = Output::open(&request.out)?;
     let mut artifacts = Vec::new();
     for &format in &inputs.formats {
         let written = format.write(&image, &mut output)?;
@@ -63,8 +64,8 @@ pub(crate) fn run(request: &BuildRequest, progress: &dyn Progress) -> Result<Bui
         manifest: output.path("manifest.json"),
         unchanged: false,
     };
-    output.publish()?;
-    previous.remember(&build, &request.out);
+    let names = output.publish()?;
+    previous.remember(&build, &request.out, names.iter().map(String::as_str));
     progress.end("write", &request.out.display().to_string());
     Ok(build)
 }

@@ -1,4 +1,4 @@
-//! What earlier builds worked out, by the hash of what it was worked out from.
+//! What earlier builds worked out, by the hash of what it was worked out from and of the builder that did.
 //!
 //! A cache is never trusted further than its key: an entry carries its own digest, and one that does not match is
 //! as good as none. Losing the cache costs time only; failing to write it is not an error.
@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-/// Changes whenever this builder works anything out in another way.
-const VERSION: &[u8] = b"1";
+use crate::prune;
+
+/// Changes whenever this builder may work anything out in another way: a digest of its sources, from `build.rs`.
+const BUILDER: &str = env!("BEDPLATE_BUILDER");
 /// Bytes of the digest before an entry.
 const DIGEST: usize = 32;
 
@@ -29,7 +31,6 @@ impl Key {
             step,
             digest: Sha256::new(),
         }
-        .with(VERSION)
         .with(step.as_bytes())
     }
 
@@ -55,6 +56,7 @@ impl Key {
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {
     folder: Option<PathBuf>,
+    builder: &'static str,
 }
 
 impl Cache {
@@ -62,12 +64,16 @@ impl Cache {
     pub(crate) fn open(folder: &Path) -> Cache {
         Cache {
             folder: Some(folder.to_path_buf()),
+            builder: BUILDER,
         }
     }
 
     /// No cache: nothing is found, nothing is kept.
     pub(crate) fn none() -> Cache {
-        Cache { folder: None }
+        Cache {
+            folder: None,
+            builder: BUILDER,
+        }
     }
 
     /// Whether anything is kept.
@@ -77,9 +83,14 @@ impl Cache {
 
     /// What was kept under the key.
     pub(crate) fn get(&self, key: &Key) -> Option<Bytes> {
-        let content = Bytes::from(fs::read(self.path(key)?).ok()?);
+        let path = self.path(key)?;
+        let content = Bytes::from(fs::read(&path).ok()?);
         let (digest, body) = content.split_at_checked(DIGEST)?;
-        (Sha256::digest(body)[..] == *digest).then(|| content.slice(DIGEST..))
+        let good = Sha256::digest(body)[..] == *digest;
+        good.then(|| {
+            prune::used(&path);
+            content.slice(DIGEST..)
+        })
     }
 
     /// Keeps something under the key.
@@ -91,7 +102,8 @@ impl Cache {
     }
 
     fn path(&self, key: &Key) -> Option<PathBuf> {
-        Some(self.folder.as_ref()?.join(key.step).join(key.hex()))
+        let name = key.clone().with(self.builder.as_bytes()).hex();
+        Some(self.folder.as_ref()?.join(key.step).join(name))
     }
 }
 
@@ -122,6 +134,12 @@ mod tests {
             None,
             "inputs do not run together"
         );
+
+        let upgraded = Cache {
+            builder: "another",
+            ..cache.clone()
+        };
+        assert_eq!(upgraded.get(&key), None, "another builder asks for itself");
 
         let path = cache.path(&key).unwrap();
         let mut spoilt = fs::read(&path).unwrap();

@@ -275,7 +275,7 @@ mod tests {
     fn sgdisk_finds_no_fault_where_it_is_installed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("disk");
-        let mut output = Output::open(folder.path()).unwrap();
+        let mut output = Output::open(folder.path(), &crate::Quiet).unwrap();
         output.write_sparse("disk", &disk().0).unwrap();
         output.publish().unwrap();
         let Ok(check) = Command::new("/usr/sbin/sgdisk")
@@ -283,7 +283,7 @@ mod tests {
             .arg(&path)
             .output()
         else {
-            eprintln!("skipped: gdisk is not installed");
+            qemu_tests::runner::skip("gdisk is not installed");
             return;
         };
         let said = String::from_utf8_lossy(&check.stdout);

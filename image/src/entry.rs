@@ -75,9 +75,9 @@ impl Entries {
     }
 
     /// The entries that speak of any of these packages, each once, with the names of their files.
-    pub(crate) fn of_all<'a>(&'a self, packages: &[Facts]) -> Vec<(&'a str, &'a PackageEntry)> {
+    pub(crate) fn of_all<'a>(&'a self, packages: &[&str]) -> Vec<(&'a str, &'a PackageEntry)> {
         let speaks = |stem: &str, entry: &PackageEntry| {
-            packages.iter().any(|facts| entry.covers(stem, &facts.name))
+            packages.iter().any(|package| entry.covers(stem, package))
         };
         self.entries
             .iter()

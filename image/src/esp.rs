@@ -193,7 +193,7 @@ mod tests {
         let uki: Vec<u8> = (0..3_000_000u32).map(|at| (at % 251) as u8).collect();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("esp");
-        let mut output = Output::open(folder.path()).unwrap();
+        let mut output = Output::open(folder.path(), &crate::Quiet).unwrap();
         output
             .write_sparse("esp", &format(&esp(&uki)).unwrap())
             .unwrap();
@@ -208,7 +208,7 @@ mod tests {
                 "{}",
                 String::from_utf8_lossy(&check.stdout)
             ),
-            Err(_) => eprintln!("skipped: dosfstools is not installed"),
+            Err(_) => qemu_tests::runner::skip("dosfstools is not installed"),
         }
         match Command::new("mcopy")
             .arg("-i")
@@ -222,7 +222,7 @@ mod tests {
                 "{}",
                 String::from_utf8_lossy(&copy.stderr)
             ),
-            Err(_) => eprintln!("skipped: mtools is not installed"),
+            Err(_) => qemu_tests::runner::skip("mtools is not installed"),
         }
     }
 }

@@ -15,7 +15,7 @@ use spec_recipe::{LockedPackage, Recipe};
 
 use crate::http::{Client, Failure, Retry};
 use crate::mirror::Mirrors;
-use crate::{Error, Progress};
+use crate::{Error, Progress, prune};
 
 /// Downloads at the same time.
 const PARALLEL: usize = 4;
@@ -260,6 +260,7 @@ impl Work<'_> {
         };
         let (size, sha256) = hash(&mut file).map_err(Error::file("read", path))?;
         if size == package.size && sha256 == package.sha256 {
+            prune::used(path);
             return Ok(true);
         }
         self.progress.warn(&format!(

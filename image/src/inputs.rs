@@ -2,7 +2,7 @@
 //! changed since the last build.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -40,18 +40,16 @@ impl Inputs {
         let mut digests = manifest::Inputs::default();
         let recipe = Recipe::load(&request.recipe, &mut |path| {
             let text = fs::read_to_string(path)?;
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            digests.recipes.insert(name, sha256(text.as_bytes()));
+            digests.recipes.push(manifest::File {
+                path: relative(path, &request.recipe)?,
+                sha256: sha256(text.as_bytes()),
+            });
             Ok(text)
         })
         .map_err(|error| Error::Input(error.to_string()))?;
         let lock = read_lock(request, &recipe, &mut digests)?;
         let entries = Entries::read(&recipe)?;
-        let overlays = read_overlays(&recipe, &mut digests)?;
+        let overlays = read_overlays(&request.recipe, &recipe.overlays, &mut digests)?;
         let programs = read_programs(request, &mut digests)?;
         let formats = match &request.formats[..] {
             [] => recipe
@@ -129,27 +127,36 @@ fn read_lock(
 }
 
 fn read_overlays(
-    recipe: &Recipe,
+    recipe: &Path,
+    folders: &[PathBuf],
     digests: &mut manifest::Inputs,
 ) -> Result<Vec<(String, Vec<overlay::Entry>)>, Error> {
     let mut overlays = Vec::new();
-    for folder in &recipe.overlays {
-        let name = format!("overlay {}", file_name(folder));
+    for folder in folders {
+        let name = relative(folder, recipe).map_err(Error::file("find", folder))?;
         let entries = overlay::read(folder)?;
-        for entry in &entries {
-            let (kind, content): (_, &[u8]) = match &entry.kind {
-                Kind::File(content) => ("file", content),
-                Kind::Symlink(target) | Kind::HardLink(target) => ("link", target.as_bytes()),
-                Kind::Folder => ("folder", b""),
-            };
-            let line = format!("{kind} {:o} {}", entry.mode, sha256(content));
-            digests
-                .overlays
-                .insert(format!("{}/{}", file_name(folder), entry.path), line);
-        }
-        overlays.push((name, entries));
+        digests
+            .overlays
+            .extend(entries.iter().map(|entry| overlay_entry(&name, entry)));
+        let shown = folder.file_name().unwrap_or_default().to_string_lossy();
+        overlays.push((format!("overlay {shown}"), entries));
     }
     Ok(overlays)
+}
+
+fn overlay_entry(overlay: &str, entry: &overlay::Entry) -> manifest::OverlayEntry {
+    let (kind, content): (_, &[u8]) = match &entry.kind {
+        Kind::File(content) => ("file", content),
+        Kind::Symlink(target) | Kind::HardLink(target) => ("link", target.as_bytes()),
+        Kind::Folder => ("folder", b""),
+    };
+    manifest::OverlayEntry {
+        overlay: overlay.to_owned(),
+        path: entry.path.clone(),
+        kind,
+        mode: format!("{:o}", entry.mode),
+        sha256: sha256(content),
+    }
 }
 
 fn read_programs(
@@ -175,9 +182,80 @@ pub(crate) fn sha256(content: &[u8]) -> String {
     hex::encode(Sha256::digest(content))
 }
 
-fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+/// How `path` is reached from the folder of `recipe`, by their names alone: `base.toml`, `../overlays/base`.
+fn relative(path: &Path, recipe: &Path) -> std::io::Result<String> {
+    let (path, recipe) = (names(path)?, names(recipe)?);
+    let folder = &recipe[..recipe.len().saturating_sub(1)];
+    let shared = path.iter().zip(folder).take_while(|(a, b)| a == b).count();
+    let up = folder[shared..].iter().map(|_| "..");
+    let down = path[shared..].iter().map(String::as_str);
+    Ok(up.chain(down).collect::<Vec<_>>().join("/"))
+}
+
+/// The names from the file system's root down to a path.
+fn names(path: &Path) -> std::io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for part in std::path::absolute(path)?.components() {
+        match part {
+            Component::ParentDir => drop(names.pop()),
+            Component::Normal(name) => names.push(name.to_string_lossy().into_owned()),
+            _ => {}
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipes(below: &Path, folders: [&str; 2]) -> Vec<manifest::OverlayEntry> {
+        for (folder, content) in folders.iter().zip(["lower", "upper"]) {
+            let folder = below.join(folder).join("etc");
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("conf"), content).unwrap();
+        }
+        let mut digests = manifest::Inputs::default();
+        let folders = folders.map(|folder| below.join(folder));
+        read_overlays(&below.join("recipes/x.toml"), &folders, &mut digests).unwrap();
+        digests.overlays
+    }
+
+    #[test]
+    fn files_of_one_name_in_two_overlays_of_one_name_are_both_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = recipes(folder.path(), ["recipes/files", "ours/files"]);
+        let listed: Vec<_> = found
+            .iter()
+            .map(|entry| (entry.overlay.as_str(), entry.path.as_str(), entry.kind))
+            .collect();
+        assert_eq!(
+            listed,
+            [
+                ("files", "etc", "folder"),
+                ("files", "etc/conf", "file"),
+                ("../ours/files", "etc", "folder"),
+                ("../ours/files", "etc/conf", "file"),
+            ]
+        );
+        assert_ne!(found[1].sha256, found[3].sha256);
+    }
+
+    #[test]
+    fn two_checkouts_list_the_same() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let folders = ["overlays/base", "overlays/debug"];
+        assert_eq!(recipes(one.path(), folders), recipes(two.path(), folders));
+    }
+
+    #[test]
+    fn a_path_is_told_from_the_recipe_s_folder() {
+        for (path, recipe, told) in [
+            ("/a/recipes/node.toml", "/a/recipes/node.toml", "node.toml"),
+            ("recipes/../base.toml", "./recipes/x.toml", "../base.toml"),
+            ("/b/base.toml", "/a/recipes/x.toml", "../../b/base.toml"),
+        ] {
+            assert_eq!(relative(Path::new(path), Path::new(recipe)).unwrap(), told);
+        }
+    }
 }

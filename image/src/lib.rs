@@ -7,6 +7,7 @@
 
 mod account;
 mod apt_sources;
+mod asked;
 mod build;
 mod cache;
 mod deb822;
@@ -34,6 +35,7 @@ mod overlay;
 mod package;
 mod packages;
 mod previous;
+pub mod prune;
 mod relation;
 mod release;
 mod release_file;

@@ -6,8 +6,10 @@ use std::time::SystemTime;
 
 use archive::{Limits, deb, tar};
 use spec_recipe::lock::{Asked as AskedFor, LockedSuite, SCHEMA, Tools};
-use spec_recipe::{Architecture, Lock, LockedPackage, PackageEntry, Recipe, sysusers};
+use spec_recipe::{Architecture, Lock, LockedPackage, Recipe};
 
+use crate::asked::Asked;
+use crate::entry::Entries;
 use crate::fetch::Fetcher;
 use crate::index::{Candidate, Universe};
 use crate::keyring::Keyring;
@@ -53,28 +55,6 @@ pub fn read_lock(path: &Path) -> Result<Lock, Error> {
     Lock::parse(&path.display().to_string(), &text).map_err(|error| Error::Input(error.to_string()))
 }
 
-/// The package entries of a recipe: each file's stem with what it says.
-pub fn read_entries(recipe: &Recipe) -> Result<Vec<(String, PackageEntry)>, Error> {
-    let mut entries: Vec<(String, PackageEntry)> = Vec::new();
-    for folder in recipe.entry_folders() {
-        for path in files_with_end(&folder, "toml")? {
-            let stem = path
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            if entries.iter().any(|(known, _)| *known == stem) {
-                continue;
-            }
-            let text = read_bounded(&path).map_err(Error::file("read", &path))?;
-            let entry = PackageEntry::parse(&path.display().to_string(), &text)
-                .map_err(|error| Error::Input(error.to_string()))?;
-            entries.push((stem, entry));
-        }
-    }
-    Ok(entries)
-}
-
 /// Locks a recipe.
 pub(crate) fn run(request: &LockRequest, progress: &dyn Progress) -> Result<LockOutcome, Error> {
     let recipe = read_recipe(&request.recipe)?;
@@ -90,13 +70,7 @@ pub(crate) fn run(request: &LockRequest, progress: &dyn Progress) -> Result<Lock
         .output
         .clone()
         .unwrap_or_else(|| beside(&request.recipe));
-    // A scratch lock too keeps the recipe's own dates and numbers.
-    let own = beside(&request.recipe);
-    let old = [&path, &own]
-        .into_iter()
-        .find(|path| path.exists())
-        .map(|path| read_lock(path))
-        .transpose()?;
+    let old = before(&path, &beside(&request.recipe))?;
     let lock = locking.lock(old.as_ref())?;
     let changes = changes(old.as_ref(), &lock);
     suite::replace(&path, lock.to_text().as_bytes())?;
@@ -105,6 +79,24 @@ pub(crate) fn run(request: &LockRequest, progress: &dyn Progress) -> Result<Lock
         lock,
         changes,
     })
+}
+
+/// What was locked before: the recipe's own lock, whose numbers are on a fleet's disks, even where another file is
+/// written. Of the dates that the two have seen the newest count, so that neither hides from the other that a mirror
+/// went back.
+fn before(path: &Path, own: &Path) -> Result<Option<Lock>, Error> {
+    let read = |path: &Path| path.exists().then(|| read_lock(path)).transpose();
+    let (own, other) = (read(own)?, read(path)?);
+    let (Some(mut lock), Some(other)) = (own.clone(), &other) else {
+        return Ok(own.or(other));
+    };
+    for seen in &other.suites {
+        match lock.suites.iter_mut().find(|suite| suite.name == seen.name) {
+            Some(suite) => suite.date = suite.date.max(seen.date),
+            None => lock.suites.push(seen.clone()),
+        }
+    }
+    Ok(Some(lock))
 }
 
 /// One locking, with all that it depends on.
@@ -204,18 +196,15 @@ impl Locking<'_> {
         old: Option<&Lock>,
     ) -> Result<(numbers::Numbers, numbers::Numbers), Error> {
         let recipe = self.recipe;
-        let mut asked = numbers::Asked::default();
-        for (stem, entry) in read_entries(recipe)? {
-            if packages
-                .iter()
-                .any(|package| entry.covers(&stem, &package.name))
-            {
-                entry.users.iter().for_each(|user| asked.user(user));
-                entry.groups.iter().for_each(|group| asked.group(group));
-            }
+        let mut asked = Asked::default();
+        let names: Vec<&str> = packages
+            .iter()
+            .map(|package| package.name.as_str())
+            .collect();
+        for (_, entry) in Entries::read(recipe)?.of_all(&names) {
+            asked.entry(entry);
         }
-        recipe.users.iter().for_each(|user| asked.user(user));
-        recipe.groups.iter().for_each(|group| asked.group(group));
+        asked.recipe(recipe);
         let mut texts = Vec::new();
         // The kernel is by far the largest package and brings no users.
         let others: Vec<LockedPackage> = packages
@@ -243,14 +232,12 @@ impl Locking<'_> {
             }
         }
         for (file, text) in &texts {
-            let lines =
-                sysusers::parse(file, text).map_err(|error| Error::Input(error.to_string()))?;
-            lines.iter().for_each(|line| asked.line(line));
+            let read = asked.sysusers(file, text);
+            read.map_err(|error| Error::Input(error.to_string()))?;
         }
         let none = numbers::Numbers::new();
         let (users, groups) = old.map_or((&none, &none), |old| (&old.users, &old.groups));
-        asked
-            .number(users, groups)
+        numbers::number(&asked, users, groups)
             .map_err(|message| Error::Input(format!("{}: {message}", self.shown())))
     }
 

@@ -10,7 +10,7 @@ use spec_recipe::LockedPackage;
 use crate::output::Written;
 
 /// Version of the manifest's format.
-pub(crate) const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 2;
 
 /// The manifest.
 #[derive(Debug, Clone, Serialize)]
@@ -42,14 +42,14 @@ pub(crate) struct Manifest {
 /// Every input by its SHA-256.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Inputs {
-    /// The recipe and what it extends.
-    pub(crate) recipes: BTreeMap<String, String>,
+    /// The recipe and what it extends, in this order.
+    pub(crate) recipes: Vec<File>,
     /// The lock.
     pub(crate) lock: String,
     /// Package entries that were applied.
     pub(crate) entries: BTreeMap<String, String>,
-    /// Files of overlays.
-    pub(crate) overlays: BTreeMap<String, String>,
+    /// What overlays hold, in the order in which it is laid onto the root.
+    pub(crate) overlays: Vec<OverlayEntry>,
     /// Our programs.
     pub(crate) programs: BTreeMap<String, String>,
     /// Packages of the root.
@@ -58,6 +58,28 @@ pub(crate) struct Inputs {
     pub(crate) boot_packages: Vec<PackageEntry>,
     /// Packages whose programs wrote bytes.
     pub(crate) tools: Vec<PackageEntry>,
+}
+
+/// A file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct File {
+    /// Relative to the recipe's folder: the same in every checkout, and two files of one name stay apart.
+    pub(crate) path: String,
+    pub(crate) sha256: String,
+}
+
+/// A file, link or folder of an overlay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct OverlayEntry {
+    /// The overlay, relative to the recipe's folder.
+    pub(crate) overlay: String,
+    /// Its path in the overlay.
+    pub(crate) path: String,
+    pub(crate) kind: &'static str,
+    /// Permission bits, octal.
+    pub(crate) mode: String,
+    /// Of a link the digest of its target.
+    pub(crate) sha256: String,
 }
 
 /// A package.

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use spec_recipe::entry::{Group, User};
-use spec_recipe::sysusers::Line;
+use crate::asked::Asked;
 
 /// Numbers that Debian's base-passwd gives to groups; the same here, so that device nodes and files look alike.
 const KNOWN_GROUPS: &[(&str, u32)] = &[
@@ -40,41 +39,37 @@ const KNOWN_GROUPS: &[(&str, u32)] = &[
 const FIRST: u32 = 999;
 const LAST: u32 = 101;
 
+/// Numbers by name.
+pub(crate) type Numbers = BTreeMap<String, u32>;
+
 /// Who needs a number.
 #[derive(Debug, Default)]
-pub(crate) struct Asked {
+struct Names {
     /// Users with the number that somebody fixed, and whether a group of their name comes with them.
     users: BTreeMap<String, (Option<u32>, bool)>,
     groups: BTreeMap<String, Option<u32>>,
 }
 
-/// Numbers by name.
-pub(crate) type Numbers = BTreeMap<String, u32>;
-
-impl Asked {
-    pub(crate) fn user(&mut self, user: &User) {
-        self.add_user(&user.name, user.uid, user.group.as_deref());
-        for group in &user.groups {
-            self.groups.entry(group.clone()).or_default();
+impl Names {
+    fn of(asked: &Asked) -> Names {
+        let mut names = Names::default();
+        names.add_user("root", Some(0), None);
+        names.add_user("nobody", Some(65534), Some("nogroup"));
+        names.add_group("nogroup", Some(65534));
+        for user in &asked.users {
+            names.add_user(&user.name, user.uid, user.group.as_deref());
+            user.groups
+                .iter()
+                .for_each(|group| names.add_group(group, None));
         }
-    }
-
-    pub(crate) fn group(&mut self, group: &Group) {
-        let known = self.groups.entry(group.name.clone()).or_default();
-        *known = known.or(group.gid);
-    }
-
-    pub(crate) fn line(&mut self, line: &Line) {
-        match line {
-            Line::User {
-                name, uid, group, ..
-            } => self.add_user(name, *uid, group.as_deref()),
-            Line::Group { name, gid } => self.group(&Group {
-                name: name.clone(),
-                gid: *gid,
-            }),
-            Line::Member { group, .. } => drop(self.groups.entry(group.clone()).or_default()),
+        for group in &asked.groups {
+            names.add_group(&group.name, group.gid);
         }
+        for (_, group) in &asked.members {
+            names.add_group(group, None);
+        }
+        names.fix_groups();
+        names
     }
 
     fn add_user(&mut self, name: &str, uid: Option<u32>, group: Option<&str>) {
@@ -86,19 +81,13 @@ impl Asked {
         }
     }
 
-    /// Gives everybody a number. Those of the old lock stay, also of names that nobody asks for any more: their files
-    /// may still lie on a state partition.
-    pub(crate) fn number(
-        mut self,
-        old_users: &Numbers,
-        old_groups: &Numbers,
-    ) -> Result<(Numbers, Numbers), String> {
-        self.add_user("root", Some(0), None);
-        self.add_user("nobody", Some(65534), Some("nogroup"));
-        self.group(&Group {
-            name: "nogroup".into(),
-            gid: Some(65534),
-        });
+    fn add_group(&mut self, name: &str, gid: Option<u32>) {
+        let known = self.groups.entry(name.to_owned()).or_default();
+        *known = known.or(gid);
+    }
+
+    /// Numbers that groups have from their user or by convention.
+    fn fix_groups(&mut self) {
         for (name, (uid, own)) in &self.users {
             if *own {
                 let gid = self.groups.entry(name.clone()).or_default();
@@ -106,29 +95,35 @@ impl Asked {
             }
         }
         for (name, gid) in &mut self.groups {
-            *gid = gid.or_else(|| {
-                KNOWN_GROUPS
-                    .iter()
-                    .find(|(known, _)| known == name)
-                    .map(|(_, gid)| *gid)
-            });
+            let known = KNOWN_GROUPS.iter().find(|(known, _)| known == name);
+            *gid = gid.or(known.map(|(_, gid)| *gid));
         }
-        let mut users = Given::new("user", old_users);
-        let mut groups = Given::new("group", old_groups);
-        for (name, (uid, _)) in &self.users {
-            users.fix(name, *uid)?;
-        }
-        for (name, gid) in &self.groups {
-            groups.fix(name, *gid)?;
-        }
-        for (name, (_, own)) in &self.users {
-            users.next(name, if *own { Some(&mut groups) } else { None })?;
-        }
-        for name in self.groups.keys() {
-            groups.next(name, None)?;
-        }
-        Ok((users.numbers, groups.numbers))
     }
+}
+
+/// Gives everybody a number. Those of the old lock stay, also of names that nobody asks for any more: their files
+/// may still lie on a state partition.
+pub(crate) fn number(
+    asked: &Asked,
+    old_users: &Numbers,
+    old_groups: &Numbers,
+) -> Result<(Numbers, Numbers), String> {
+    let names = Names::of(asked);
+    let mut users = Given::new("user", old_users);
+    let mut groups = Given::new("group", old_groups);
+    for (name, (uid, _)) in &names.users {
+        users.fix(name, *uid)?;
+    }
+    for (name, gid) in &names.groups {
+        groups.fix(name, *gid)?;
+    }
+    for (name, (_, own)) in &names.users {
+        users.next(name, if *own { Some(&mut groups) } else { None })?;
+    }
+    for name in names.groups.keys() {
+        groups.next(name, None)?;
+    }
+    Ok((users.numbers, groups.numbers))
 }
 
 /// Numbers given so far.
@@ -200,14 +195,10 @@ impl Given {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use spec_recipe::sysusers;
 
     fn asked(lines: &str) -> Asked {
         let mut asked = Asked::default();
-        sysusers::parse("x.conf", lines)
-            .expect("good")
-            .iter()
-            .for_each(|line| asked.line(line));
+        asked.sysusers("x.conf", lines).expect("good");
         asked
     }
 
@@ -217,9 +208,12 @@ mod tests {
 
     #[test]
     fn a_user_and_its_group_get_the_same_number() {
-        let (users, groups) = asked("u etcd -\nu web -:www\ng www -\ng tty -\nm etcd video\n")
-            .number(&none(), &none())
-            .expect("numbers");
+        let (users, groups) = number(
+            &asked("u etcd -\nu web -:www\ng www -\ng tty -\nm etcd video\n"),
+            &none(),
+            &none(),
+        )
+        .expect("numbers");
         assert_eq!(users["etcd"], 999);
         assert_eq!(groups["etcd"], 999);
         assert_eq!(users["web"], 998);
@@ -233,30 +227,21 @@ mod tests {
 
     #[test]
     fn numbers_stay_when_users_come_and_go() {
-        let (users, groups) = asked("u b -\nu d -\n")
-            .number(&none(), &none())
-            .expect("numbers");
+        let (users, groups) = number(&asked("u b -\nu d -\n"), &none(), &none()).expect("numbers");
         assert_eq!((users["b"], users["d"]), (999, 998));
-        let (later, later_groups) = asked("u a -\nu d -\n")
-            .number(&users, &groups)
-            .expect("numbers");
+        let (later, later_groups) =
+            number(&asked("u a -\nu d -\n"), &users, &groups).expect("numbers");
         assert_eq!((later["a"], later["d"], later["b"]), (997, 998, 999));
         assert_eq!(later_groups["a"], 997);
-        let (again, _) = asked("u a -\nu d -\n")
-            .number(&later, &later_groups)
-            .expect("numbers");
+        let (again, _) = number(&asked("u a -\nu d -\n"), &later, &later_groups).expect("numbers");
         assert_eq!(again, later);
     }
 
     #[test]
     fn a_fixed_number_counts_and_two_of_them_are_refused() {
-        let (users, groups) = asked("u x 150\n")
-            .number(&none(), &none())
-            .expect("numbers");
+        let (users, groups) = number(&asked("u x 150\n"), &none(), &none()).expect("numbers");
         assert_eq!((users["x"], groups["x"]), (150, 150));
-        let message = asked("u x 150\nu y 150\n")
-            .number(&none(), &none())
-            .expect_err("twice");
+        let message = number(&asked("u x 150\nu y 150\n"), &none(), &none()).expect_err("twice");
         assert!(
             message.starts_with("user y is to have number 150, which x has"),
             "{message}"

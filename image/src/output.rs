@@ -1,7 +1,7 @@
 //! The folder that receives artifacts: each file appears whole or not at all.
 //!
-//! Everything is written under a temporary name in the same folder; [`Output::publish`] renames once all is
-//! there. A build that fails or is killed leaves at most temporary files, which the next build removes.
+//! Everything is written under a temporary name in the same folder; [`Output::publish`] renames once all is on the
+//! disk, so that a power cut leaves no name without its content. A build that fails or is killed leaves at most temporary files, which the next build removes.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use crate::Error;
 use crate::sparse::{Sparse, is_zero};
+use crate::{Error, Progress};
 
 /// Begins the name of every temporary file.
 const TEMPORARY: &str = ".bedplate-";
@@ -41,23 +41,17 @@ pub(crate) struct Written {
 #[derive(Debug)]
 pub(crate) struct Output {
     folder: PathBuf,
-    /// Held so that two builds into one folder take turns.
-    _turn: File,
+    /// The folder, locked: two builds into it take turns.
+    turn: File,
     pending: Vec<Pending>,
 }
 
 impl Output {
     /// Opens the folder, made if missing, and removes what a killed build left in it.
-    pub(crate) fn open(folder: &Path) -> Result<Output, Error> {
+    pub(crate) fn open(folder: &Path, progress: &dyn Progress) -> Result<Output, Error> {
         fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
         let turn = File::open(folder).map_err(Error::file("open", folder))?;
-        rustix::fs::flock(&turn, rustix::fs::FlockOperation::LockExclusive).map_err(|error| {
-            Error::File {
-                action: "lock",
-                path: folder.to_path_buf(),
-                source: error.into(),
-            }
-        })?;
+        lock(&turn, folder, progress).map_err(Error::file("lock", folder))?;
         for entry in fs::read_dir(folder).map_err(Error::file("read", folder))? {
             let entry = entry.map_err(Error::file("read", folder))?;
             if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
@@ -66,7 +60,7 @@ impl Output {
         }
         Ok(Output {
             folder: folder.to_path_buf(),
-            _turn: turn,
+            turn,
             pending: Vec::new(),
         })
     }
@@ -138,18 +132,42 @@ impl Output {
         self.pending.iter().map(|pending| &pending.written)
     }
 
-    /// Gives every file its name, in the order in which they were written.
-    pub(crate) fn publish(self) -> Result<(), Error> {
-        for Pending { file, written } in self.pending {
+    /// Gives every file its name, in the order in which they were written, and says the names. The turn stays ours.
+    pub(crate) fn publish(&mut self) -> Result<Vec<String>, Error> {
+        for Pending { file, written } in &self.pending {
+            let path = self.folder.join(&written.name);
+            file.as_file()
+                .sync_all()
+                .map_err(Error::file("write", path))?;
+        }
+        let mut names = Vec::new();
+        for Pending { file, written } in self.pending.drain(..) {
             let path = self.folder.join(&written.name);
             file.persist(&path).map_err(|error| Error::File {
                 action: "write",
                 path,
                 source: error.error,
             })?;
+            names.push(written.name);
         }
-        Ok(())
+        let folder = &self.folder;
+        self.turn.sync_all().map_err(Error::file("write", folder))?;
+        Ok(names)
     }
+}
+
+/// Locks the folder, and says so where another build has it.
+fn lock(turn: &File, folder: &Path, progress: &dyn Progress) -> io::Result<()> {
+    use rustix::fs::{FlockOperation, flock};
+    match flock(turn, FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => {}
+        locked => return Ok(locked?),
+    }
+    let step = format!("wait for another build into {}", folder.display());
+    progress.begin(&step, None);
+    flock(turn, FlockOperation::LockExclusive)?;
+    progress.end(&step, "");
+    Ok(())
 }
 
 /// Writes the data of a disk and leaves its holes.
@@ -181,12 +199,13 @@ fn fill(file: &File, disk: &Sparse) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Quiet;
     use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn nothing_has_its_name_before_all_is_written() {
         let folder = tempfile::tempdir().unwrap();
-        let mut output = Output::open(folder.path()).unwrap();
+        let mut output = Output::open(folder.path(), &Quiet).unwrap();
         output.write("a.efi", b"content").unwrap();
         assert!(!folder.path().join("a.efi").exists());
         output.publish().unwrap();
@@ -202,7 +221,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(".bedplate-xyz"), b"half").unwrap();
         fs::write(folder.path().join("keep"), b"mine").unwrap();
-        Output::open(folder.path()).unwrap();
+        Output::open(folder.path(), &Quiet).unwrap();
         let names: Vec<_> = fs::read_dir(folder.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
@@ -211,9 +230,24 @@ mod tests {
     }
 
     #[test]
+    fn the_turn_lasts_until_what_was_published_is_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut output = Output::open(folder.path(), &Quiet).unwrap();
+        output.write("a", b"content").unwrap();
+        assert_eq!(output.publish().unwrap(), ["a"]);
+        let lock = || {
+            let other = File::open(folder.path()).unwrap();
+            rustix::fs::flock(&other, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        };
+        assert_eq!(lock(), Err(rustix::io::Errno::WOULDBLOCK));
+        drop(output);
+        assert_eq!(lock(), Ok(()));
+    }
+
+    #[test]
     fn an_abandoned_build_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let mut output = Output::open(folder.path()).unwrap();
+        let mut output = Output::open(folder.path(), &Quiet).unwrap();
         output.write("a", b"content").unwrap();
         drop(output);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -224,7 +258,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut disk = Sparse::new(100 << 20);
         disk.write_at(5 << 20, b"x").unwrap();
-        let mut output = Output::open(folder.path()).unwrap();
+        let mut output = Output::open(folder.path(), &Quiet).unwrap();
         let written = output.write_sparse("a.raw", &disk).unwrap();
         assert_eq!(written.sha256, disk.sha256());
         output.publish().unwrap();
@@ -241,7 +275,7 @@ mod tests {
         if let Some(folder) = std::env::var_os(SMALL_DISK) {
             let folder = PathBuf::from(folder);
             fs::write(folder.join("a.raw"), b"the build before").unwrap();
-            let mut output = Output::open(&folder).unwrap();
+            let mut output = Output::open(&folder, &Quiet).unwrap();
             let message = output
                 .write("a.raw", &vec![1; 4 << 20])
                 .unwrap_err()

@@ -47,9 +47,6 @@ impl Previous {
         for format in &inputs.formats {
             key.add(format.name().as_bytes());
         }
-        if let Some(stamp) = std::env::current_exe().ok().and_then(|path| stamp(&path)) {
-            key.add(&serde_json::to_vec(&stamp).expect("a stamp is plain data"));
-        }
         Previous {
             cache: Cache::open(folder),
             key,
@@ -59,10 +56,12 @@ impl Previous {
     /// The build before, if its files are unchanged.
     pub(crate) fn unchanged(&self) -> Option<Build> {
         let record: Record = serde_json::from_slice(&self.cache.get(&self.key)?).ok()?;
-        let same = record
-            .files
-            .iter()
-            .all(|(path, seen)| stamp(path).as_ref() == Some(seen));
+        // A build has a manifest at least: a record of no file says nothing.
+        let same = !record.files.is_empty()
+            && record
+                .files
+                .iter()
+                .all(|(path, seen)| stamp(path).as_ref() == Some(seen));
         let artifact = |(format, path, bytes): (String, PathBuf, u64)| {
             Some(Artifact {
                 format: format.parse().ok()?,
@@ -84,19 +83,22 @@ impl Previous {
         })
     }
 
-    /// Remembers a build whose files are in `out`.
-    pub(crate) fn remember(&self, build: &Build, out: &Path) {
-        let sums = fs::read_to_string(out.join("SHA256SUMS")).unwrap_or_default();
-        let names = sums
-            .lines()
-            .filter_map(|line| line.split_once("  "))
-            .map(|(_, name)| name)
-            .chain(["SHA256SUMS"]);
-        let files = names.filter_map(|name| {
+    /// Remembers a build whose files, which have these names, are in `out`. To be called while nobody else writes there.
+    pub(crate) fn remember<'a>(
+        &self,
+        build: &Build,
+        out: &Path,
+        names: impl Iterator<Item = &'a str>,
+    ) {
+        let files = names.map(|name| {
             let path = fs::canonicalize(out.join(name)).ok()?;
             let stamp = stamp(&path)?;
             Some((path, stamp))
         });
+        // A file that is gone already: the next build is to look for itself.
+        let Some(files) = files.collect::<Option<Vec<_>>>() else {
+            return;
+        };
         let record = Record {
             id: build.id.clone(),
             version: build.version.clone(),
@@ -113,7 +115,7 @@ impl Previous {
                 })
                 .collect(),
             manifest: build.manifest.clone(),
-            files: files.collect(),
+            files,
         };
         self.cache.put(
             &self.key,
@@ -129,4 +131,52 @@ fn stamp(path: &Path) -> Option<Stamp> {
         inode: meta.ino(),
         modified: (meta.mtime(), meta.mtime_nsec()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(out: &Path) -> Build {
+        Build {
+            id: "x".into(),
+            version: "1".into(),
+            root_hash: "00".into(),
+            artifacts: Vec::new(),
+            manifest: out.join("manifest.json"),
+            unchanged: false,
+        }
+    }
+
+    fn previous(folder: &Path) -> Previous {
+        Previous {
+            cache: Cache::open(&folder.join("cache")),
+            key: Key::new("result"),
+        }
+    }
+
+    #[test]
+    fn a_build_whose_files_stand_as_they_were_is_unchanged() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("manifest.json");
+        fs::write(&file, "{}").unwrap();
+        let previous = previous(folder.path());
+        let names = ["manifest.json"].into_iter();
+        previous.remember(&build(folder.path()), folder.path(), names);
+        assert!(previous.unchanged().unwrap().unchanged);
+        fs::write(&file, "{ }").unwrap();
+        assert!(previous.unchanged().is_none());
+    }
+
+    #[test]
+    fn a_build_without_files_or_with_one_gone_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let previous = previous(folder.path());
+        previous.remember(&build(folder.path()), folder.path(), std::iter::empty());
+        assert!(previous.unchanged().is_none());
+        fs::write(folder.path().join("here"), "").unwrap();
+        let names = ["here", "gone"].into_iter();
+        previous.remember(&build(folder.path()), folder.path(), names);
+        assert!(previous.unchanged().is_none());
+    }
 }

@@ -79,7 +79,8 @@ pub(crate) fn assemble(parts: &Parts<'_>, progress: &dyn Progress) -> Result<Tre
     if !uncovered.is_empty() {
         return Err(Error::Inputs(uncovered));
     }
-    let entries = parts.entries.of_all(&facts);
+    let names: Vec<&str> = facts.iter().map(|facts| facts.name.as_str()).collect();
+    let entries = parts.entries.of_all(&names);
 
     let owners = add_packages(parts.packages, &mut tree).map_err(Error::Inputs)?;
     let accounts = gather_accounts(parts, &entries, &tree)?;

@@ -13,7 +13,7 @@ use crate::http::Failure;
 use crate::index::{self, Universe};
 use crate::keyring::Keyring;
 use crate::release::{self, Expected, Release};
-use crate::{Error, Progress};
+use crate::{Error, Progress, prune};
 
 /// A suite whose Release was verified.
 #[derive(Debug)]
@@ -156,6 +156,7 @@ impl Opened {
             bytes.len() as u64 == size && hex::encode(Sha256::digest(bytes)) == sha256
         };
         if let Some(bytes) = fs::read(&cached).ok().filter(|bytes| good(bytes)) {
+            prune::used(&cached);
             return Ok(bytes);
         }
         let Some(address) = &self.address else {

@@ -6,7 +6,8 @@ use pgp::composed::{
     ArmorOptions, CleartextSignedMessage, KeyType, SecretKeyParamsBuilder, SignedPublicKey,
     SignedSecretKey,
 };
-use pgp::types::Password;
+use pgp::packet::{SignatureConfig, SignatureType, Subpacket, SubpacketData};
+use pgp::types::{KeyDetails, Password};
 use sha2::{Digest, Sha256};
 
 use crate::keyring::Keyring;
@@ -42,16 +43,21 @@ impl Key {
         Keyring::of(SignedPublicKey::from(self.secret.clone()))
     }
 
+    /// Signs at [`now`], whatever time the machine has.
     pub(crate) fn sign(&self, text: &str) -> String {
-        let message = CleartextSignedMessage::sign(
-            rand::thread_rng(),
-            text,
-            &self.secret.primary_key,
-            &Password::empty(),
-        );
-        message
-            .and_then(|message| message.to_armored_string(ArmorOptions::default()))
-            .expect("signed")
+        let (key, none) = (&self.secret.primary_key, Password::empty());
+        let sign = || {
+            let mut config =
+                SignatureConfig::from_key(rand::thread_rng(), key, SignatureType::Text)?;
+            let made = now().try_into().expect("a time");
+            config.hashed_subpackets = vec![
+                Subpacket::regular(SubpacketData::SignatureCreationTime(made))?,
+                Subpacket::regular(SubpacketData::IssuerFingerprint(key.fingerprint()))?,
+            ];
+            CleartextSignedMessage::new(text, config, key, &none)?
+                .to_armored_string(ArmorOptions::default())
+        };
+        sign().expect("signed")
     }
 }
 

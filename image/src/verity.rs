@@ -176,7 +176,7 @@ mod tests {
             .into_iter()
             .find(|path| std::path::Path::new(path).exists());
         let Some(veritysetup) = veritysetup else {
-            eprintln!("skipped: veritysetup is not installed");
+            qemu_tests::runner::skip("veritysetup is not installed");
             return;
         };
         let output = Command::new(veritysetup)

@@ -18,7 +18,7 @@ use crate::{
     vm::{Boot, Credential, Disk, DiskBus, Nic, NicModel, Peer, Via, Vm, VmSpec},
 };
 use client::node::{Target, blocking::NodeClient};
-pub use folder::{Identity, NodeIdentity, certificate, target};
+pub use folder::{Identity, NodeIdentity, certificate, lock, target};
 use serde::{Deserialize, Serialize};
 pub use status::{ClusterStatus, EtcdView, MemberView, NodeView};
 use std::{

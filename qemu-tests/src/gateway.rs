@@ -9,8 +9,9 @@ use crate::{
     error::{Error, Result},
     frame::{Frame, Input, Output},
     switch::{PortId, Switch},
+    worker::{Shared, Worker},
 };
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use smoltcp::{
     iface::{Config, Interface, PollResult, SocketHandle, SocketSet},
     phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken},
@@ -22,12 +23,8 @@ use std::{
     collections::VecDeque,
     io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream},
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::net::UnixStream,
-    },
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread::{self, JoinHandle},
+    os::{fd::AsFd, unix::net::UnixStream},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -50,19 +47,12 @@ const MTU: usize = 1514;
 #[derive(Debug)]
 pub struct Gateway {
     port: PortId,
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    worker: Worker<Control>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    wake: OwnedFd,
-    control: Mutex<Control>,
-}
-
+/// What the handle tells the thread.
 #[derive(Debug, Default)]
 struct Control {
-    ends: bool,
     new: Vec<Forward>,
 }
 
@@ -72,16 +62,6 @@ struct Forward {
     to: SocketAddrV4,
 }
 
-impl Shared {
-    fn control(&self) -> MutexGuard<'_, Control> {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake(&self) {
-        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
-    }
-}
-
 impl Gateway {
     /// Plugs a gateway with this address and prefix length into the switch.
     pub fn start(switch: &Switch, address: Ipv4Addr, prefix: u8) -> Result<Gateway> {
@@ -89,22 +69,10 @@ impl Gateway {
         stream
             .set_nonblocking(true)
             .map_err(Error::doing("set up the gateway's port"))?;
-        let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)
-            .map_err(|error| Error::doing("make an eventfd")(error.into()))?;
-        let shared = Arc::new(Shared {
-            wake,
-            control: Mutex::default(),
-        });
-        let router = Router::new(shared.clone(), stream, address, prefix);
-        let thread = thread::Builder::new()
-            .name("gateway".into())
-            .spawn(move || router.run())
-            .map_err(Error::doing("start the gateway's thread"))?;
-        Ok(Gateway {
-            port,
-            shared,
-            thread: Some(thread),
-        })
+        let worker = Worker::start("gateway", move |shared| {
+            Router::new(shared, stream, address, prefix).run();
+        })?;
+        Ok(Gateway { port, worker })
     }
 
     /// Its port on the switch.
@@ -120,19 +88,9 @@ impl Gateway {
         let address = listener
             .local_addr()
             .map_err(Error::doing("ask for a port"))?;
-        self.shared.control().new.push(Forward { listener, to });
-        self.shared.wake();
+        self.worker.control().new.push(Forward { listener, to });
+        self.worker.wake();
         Ok(address.port())
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        self.shared.control().ends = true;
-        self.shared.wake();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 
@@ -197,7 +155,7 @@ struct Flow {
 
 /// The gateway's thread.
 struct Router {
-    shared: Arc<Shared>,
+    shared: Arc<Shared<Control>>,
     wire: Wire,
     interface: Interface,
     sockets: SocketSet<'static>,
@@ -207,7 +165,12 @@ struct Router {
 }
 
 impl Router {
-    fn new(shared: Arc<Shared>, stream: UnixStream, address: Ipv4Addr, prefix: u8) -> Router {
+    fn new(
+        shared: Arc<Shared<Control>>,
+        stream: UnixStream,
+        address: Ipv4Addr,
+        prefix: u8,
+    ) -> Router {
         let mut wire = Wire {
             stream,
             input: Input::default(),
@@ -238,13 +201,10 @@ impl Router {
 
     fn run(mut self) {
         loop {
-            {
-                let mut control = self.shared.control();
-                if control.ends {
-                    return;
-                }
-                self.forwards.append(&mut control.new);
+            if self.shared.ends() {
+                return;
             }
+            self.forwards.append(&mut self.shared.control().new);
             self.wait();
             if self.exchange().is_err() {
                 // The switch has gone; there is no LAN any more.
@@ -277,7 +237,7 @@ impl Router {
             false => PollFlags::IN | PollFlags::OUT,
         };
         let mut fds = vec![
-            PollFd::new(&self.shared.wake, PollFlags::IN),
+            self.shared.woken(),
             PollFd::new(&self.wire.stream, wire_events),
         ];
         fds.extend(
@@ -302,7 +262,7 @@ impl Router {
         let woken = poll(&mut fds, timeout.as_ref()).is_ok() && !fds[0].revents().is_empty();
         drop(fds);
         if woken {
-            let _ = rustix::io::read(&self.shared.wake, &mut [0; 8]);
+            self.shared.rest();
         }
     }
 

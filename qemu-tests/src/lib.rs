@@ -25,6 +25,7 @@ pub mod socket;
 pub mod switch;
 mod sys;
 pub mod vm;
+mod worker;
 
 pub use cluster::{Cluster, ClusterSpec, ClusterStatus};
 pub use error::{Error, Result};

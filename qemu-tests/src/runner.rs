@@ -5,6 +5,7 @@
 //! in `.ci/required` may not be skipped where `CI` is `true`. Results go to a file of JSON lines with the
 //! commit, and a run that finds a test passed there for the same commit does not repeat it.
 
+mod required;
 mod results;
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     images::Image,
     serial, sys,
 };
+pub use required::skip;
 pub use results::Record;
 use results::Results;
 use std::{
@@ -40,6 +42,23 @@ pub struct Test {
     pub timeout_seconds: u64,
     /// The test.
     pub run: fn(&Context) -> Outcome,
+}
+
+impl Test {
+    /// A row of an area's table.
+    pub const fn new(
+        name: &'static str,
+        tier: u8,
+        timeout_seconds: u64,
+        run: fn(&Context) -> Outcome,
+    ) -> Test {
+        Test {
+            name,
+            tier,
+            timeout_seconds,
+            run,
+        }
+    }
 }
 
 /// What a test returns.
@@ -214,6 +233,14 @@ pub fn main(area: &str, tests: &[Test]) -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    let vanished = required::vanished(area, tests, &required::named(area));
+    if !vanished.is_empty() {
+        eprintln!(
+            "{area}: .ci/required names what is no test: {}",
+            vanished.join(", ")
+        );
+        return ExitCode::FAILURE;
+    }
     match run_all(area, &chosen, &options) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -236,7 +263,7 @@ fn chosen(area: &str, test: &Test, options: &Options) -> bool {
 
 fn run_all(area: &str, tests: &[&Test], options: &Options) -> Result<bool, Error> {
     let mut results = Results::open(options.results.as_deref(), options.commit.clone())?;
-    let required = required(area);
+    let required = required::named(area);
     let scratch = scratch()?;
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for (index, test) in tests.iter().enumerate() {
@@ -250,7 +277,7 @@ fn run_all(area: &str, tests: &[&Test], options: &Options) -> Result<bool, Error
         println!("{place} {name}  (at most {} s)", test.timeout_seconds);
         let started = Instant::now();
         let folder = scratch.join(area).join(test.name);
-        let outcome = forbid_skipping(&name, &required, run_apart(test, &folder)?);
+        let outcome = required::forbid_skipping(&name, &required, run_apart(test, &folder)?);
         let seconds = started.elapsed().as_secs_f64();
         results.add(&name, &outcome, seconds)?;
         match outcome {
@@ -275,37 +302,6 @@ fn run_all(area: &str, tests: &[&Test], options: &Options) -> Result<bool, Error
     let _ = fs::remove_dir(&scratch);
     println!("{passed} passed, {failed} failed, {skipped} skipped");
     Ok(failed == 0)
-}
-
-fn forbid_skipping(name: &str, required: &[String], outcome: Outcome) -> Outcome {
-    let ci = env::var_os("CI").is_some_and(|value| value == "true");
-    match outcome {
-        Err(Stop::Skipped(reason)) if ci && required.iter().any(|one| one == name) => {
-            Err(Stop::Failed(format!(
-                "it is listed in .ci/required and was skipped: {reason}"
-            )))
-        }
-        outcome => outcome,
-    }
-}
-
-/// Names in `.ci/required`, one per line, from this folder or one above it.
-fn required(area: &str) -> Vec<String> {
-    let here = env::current_dir().unwrap_or_default();
-    let file = here
-        .ancestors()
-        .map(|folder| folder.join(".ci/required"))
-        .find(|file| file.exists());
-    let text = file
-        .and_then(|file| fs::read_to_string(file).ok())
-        .unwrap_or_default();
-    let names = text
-        .lines()
-        .map(|line| line.split('#').next().unwrap_or_default().trim());
-    names
-        .filter(|name| name.starts_with(&format!("{area}::")))
-        .map(str::to_owned)
-        .collect()
 }
 
 fn scratch() -> Result<PathBuf, Error> {
@@ -411,12 +407,7 @@ mod tests {
         parse(words.iter().map(OsString::from))
     }
 
-    const NOTHING: Test = Test {
-        name: "partition",
-        tier: 2,
-        timeout_seconds: 1,
-        run: |_| Ok(()),
-    };
+    const NOTHING: Test = Test::new("partition", 2, 1, |_| Ok(()));
 
     #[test]
     fn tier_and_names_choose() {

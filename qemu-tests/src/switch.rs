@@ -10,8 +10,9 @@ use crate::{
     error::{Error, Result},
     frame::{Frame, Input, Output},
     socket,
+    worker::{Shared, Worker},
 };
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 use std::{
     cmp::Reverse,
@@ -19,12 +20,11 @@ use std::{
     fs::File,
     io::{self, BufWriter, Write},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::AsFd,
         unix::net::{UnixListener, UnixStream},
     },
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread::{self, JoinHandle},
+    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -82,20 +82,12 @@ pub struct Counters {
 /// A switch; it ends with this handle.
 #[derive(Debug)]
 pub struct Switch {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    wake: OwnedFd,
-    control: Mutex<Control>,
+    worker: Worker<Control>,
 }
 
 /// What the handle tells the thread.
 #[derive(Debug, Default)]
 struct Control {
-    ends: bool,
     ports: usize,
     new_ports: Vec<Port>,
     lines: Lines,
@@ -118,34 +110,11 @@ struct Port {
     output: Output,
 }
 
-impl Shared {
-    fn control(&self) -> MutexGuard<'_, Control> {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake(&self) {
-        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
-    }
-}
-
 impl Switch {
     /// Starts a switch without ports.
     pub fn start() -> Result<Switch> {
-        let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)
-            .map_err(|error| Error::doing("make an eventfd")(error.into()))?;
-        let shared = Arc::new(Shared {
-            wake,
-            control: Mutex::default(),
-        });
-        let fabric = Fabric::new(shared.clone());
-        let thread = thread::Builder::new()
-            .name("switch".into())
-            .spawn(move || fabric.run())
-            .map_err(Error::doing("start the switch's thread"))?;
-        Ok(Switch {
-            shared,
-            thread: Some(thread),
-        })
+        let worker = Worker::start("switch", |shared| Fabric::new(shared).run())?;
+        Ok(Switch { worker })
     }
 
     /// A port that listens on a socket, for a machine.
@@ -166,7 +135,7 @@ impl Switch {
     }
 
     fn add(&self, listener: Option<UnixListener>, stream: Option<UnixStream>) -> PortId {
-        let mut control = self.shared.control();
+        let mut control = self.worker.control();
         let id = PortId(control.ports);
         control.ports += 1;
         control.new_ports.push(Port {
@@ -177,18 +146,18 @@ impl Switch {
             output: Output::default(),
         });
         drop(control);
-        self.shared.wake();
+        self.worker.wake();
         id
     }
 
     /// Sets the line of a port, for both directions.
     pub fn set_port(&self, port: PortId, line: Line) {
-        self.shared.control().lines.ports.insert(port, line);
+        self.worker.control().lines.ports.insert(port, line);
     }
 
     /// Sets what happens to frames from one port to another; the way back stays as it is.
     pub fn set_way(&self, from: PortId, to: PortId, line: Line) {
-        self.shared.control().lines.ways.insert((from, to), line);
+        self.worker.control().lines.ways.insert((from, to), line);
     }
 
     /// Sets what happens to frames between two ports, both ways.
@@ -212,29 +181,19 @@ impl Switch {
 
     /// Makes all lines perfect again.
     pub fn heal(&self) {
-        self.shared.control().lines = Lines::default();
+        self.worker.control().lines = Lines::default();
     }
 
     /// Writes all frames that come in from now on to a pcap file; `None` ends it.
     pub fn capture(&self, path: Option<&Path>) -> Result<()> {
         let capture = path.map(Capture::create).transpose()?;
-        let old = std::mem::replace(&mut self.shared.control().capture, capture);
+        let old = std::mem::replace(&mut self.worker.control().capture, capture);
         old.map_or(Ok(()), Capture::finish)
     }
 
     /// What went through so far.
     pub fn counters(&self) -> Counters {
-        self.shared.control().counters
-    }
-}
-
-impl Drop for Switch {
-    fn drop(&mut self) {
-        self.shared.control().ends = true;
-        self.shared.wake();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.worker.control().counters
     }
 }
 
@@ -269,7 +228,7 @@ impl Eq for Delayed {}
 
 /// The switch's thread.
 struct Fabric {
-    shared: Arc<Shared>,
+    shared: Arc<Shared<Control>>,
     ports: Vec<Port>,
     learned: HashMap<[u8; 6], PortId>,
     delayed: BinaryHeap<Reverse<Delayed>>,
@@ -278,7 +237,7 @@ struct Fabric {
 }
 
 impl Fabric {
-    fn new(shared: Arc<Shared>) -> Fabric {
+    fn new(shared: Arc<Shared<Control>>) -> Fabric {
         Fabric {
             shared,
             ports: Vec::new(),
@@ -294,7 +253,7 @@ impl Fabric {
         loop {
             {
                 let mut control = shared.control();
-                if control.ends {
+                if shared.ends() {
                     if let Some(capture) = control.capture.take() {
                         let _ = capture.finish();
                     }
@@ -328,7 +287,7 @@ impl Fabric {
                 tv_nsec: i64::from(left.subsec_nanos()),
             }
         });
-        let mut fds = vec![PollFd::new(&self.shared.wake, PollFlags::IN)];
+        let mut fds = vec![self.shared.woken()];
         let mut owners = vec![None];
         for (index, port) in self.ports.iter().enumerate() {
             if let Some(listener) = &port.listener {
@@ -352,7 +311,7 @@ impl Fabric {
             return Vec::new();
         }
         if !fds[0].revents().is_empty() {
-            let _ = rustix::io::read(&self.shared.wake, &mut [0; 8]);
+            self.shared.rest();
         }
         let ready = fds
             .iter()

@@ -9,65 +9,51 @@ use qemu_tests::{
 use std::{fs, process::ExitCode, time::Duration};
 
 const TESTS: &[Test] = &[
-    test("base_boots_to_the_end", 1, 200, base_boots_to_the_end),
-    test(
+    Test::new("base_boots_to_the_end", 1, 200, base_boots_to_the_end),
+    Test::new(
         "one_node_reboots_and_powers_off_cleanly",
         1,
         500,
         one_node_reboots_and_powers_off_cleanly,
     ),
-    test(
+    Test::new(
         "a_garbage_config_is_told_and_boots",
         1,
         200,
         a_garbage_config_is_told_and_boots,
     ),
-    test(
+    Test::new(
         "a_missing_config_is_told_and_boots",
         2,
         200,
         a_missing_config_is_told_and_boots,
     ),
-    test(
+    Test::new(
         "the_config_comes_by_smbios_too",
         2,
         300,
         the_config_comes_by_smbios_too,
     ),
-    test(
+    Test::new(
         "ctrl_alt_del_reboots_cleanly",
         2,
         400,
         ctrl_alt_del_reboots_cleanly,
     ),
-    test(
+    Test::new(
         "a_hung_machine_is_reset_by_its_watchdog",
         2,
         500,
         a_hung_machine_is_reset_by_its_watchdog,
     ),
-    test("twenty_boots_in_a_row", 2, 1800, twenty_boots_in_a_row),
-    test(
+    Test::new("twenty_boots_in_a_row", 2, 1800, twenty_boots_in_a_row),
+    Test::new(
         "ten_thousand_orphans_are_reaped",
         2,
         600,
         ten_thousand_orphans_are_reaped,
     ),
 ];
-
-const fn test(
-    name: &'static str,
-    tier: u8,
-    timeout_seconds: u64,
-    run: fn(&Context) -> Outcome,
-) -> Test {
-    Test {
-        name,
-        tier,
-        timeout_seconds,
-        run,
-    }
-}
 
 fn main() -> ExitCode {
     runner::main("boot", TESTS)

@@ -26,12 +26,7 @@ const TESTS: &[Test] = &[
 ];
 
 const fn test(name: &'static str, run: fn(&Context) -> Outcome) -> Test {
-    Test {
-        name,
-        tier: 1,
-        timeout_seconds: 300,
-        run,
-    }
+    Test::new(name, 1, 300, run)
 }
 
 fn main() -> ExitCode {

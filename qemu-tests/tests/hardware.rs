@@ -10,42 +10,28 @@ use qemu_tests::{
 use std::{fs, path::Path, process::ExitCode, time::Duration};
 
 const TESTS: &[Test] = &[
-    test(
+    Test::new(
         "pxe_runs_from_memory_without_a_disk",
         1,
         400,
         pxe_runs_from_memory,
     ),
-    test("node_on_ahci_with_e1000e", 2, 500, |context| {
+    Test::new("node_on_ahci_with_e1000e", 2, 500, |context| {
         node_on(context, DiskBus::Ahci, NicModel::E1000e)
     }),
-    test("node_on_nvme_with_e1000", 2, 500, |context| {
+    Test::new("node_on_nvme_with_e1000", 2, 500, |context| {
         node_on(context, DiskBus::Nvme, NicModel::E1000)
     }),
-    test("node_on_virtio_scsi", 2, 500, |context| {
+    Test::new("node_on_virtio_scsi", 2, 500, |context| {
         node_on(context, DiskBus::VirtioScsi, NicModel::Virtio)
     }),
-    test(
+    Test::new(
         "ipxe_loads_it_from_the_network",
         2,
         500,
         ipxe_loads_it_from_the_network,
     ),
 ];
-
-const fn test(
-    name: &'static str,
-    tier: u8,
-    timeout_seconds: u64,
-    run: fn(&Context) -> Outcome,
-) -> Test {
-    Test {
-        name,
-        tier,
-        timeout_seconds,
-        run,
-    }
-}
 
 fn main() -> ExitCode {
     runner::main("hardware", TESTS)

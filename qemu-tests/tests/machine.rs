@@ -42,12 +42,7 @@ const TESTS: &[Test] = &[
 ];
 
 const fn quick(name: &'static str, run: fn(&Context) -> Outcome) -> Test {
-    Test {
-        name,
-        tier: 1,
-        timeout_seconds: 60,
-        run,
-    }
+    Test::new(name, 1, 60, run)
 }
 
 /// Names the folder of a machine that this program shall hold until it is killed.

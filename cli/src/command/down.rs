@@ -57,6 +57,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Error> {
         ));
     }
     if args.wipe {
+        // An `up` that has just begun holds it before its daemon answers.
+        let _lock = qemu_tests::cluster::lock(folder.path(), name).map_err(Error::failed)?;
         folder.wipe()?;
     }
     if output.is_json() {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod cache;
 mod completions;
 mod console;
 mod daemon;
@@ -49,6 +50,7 @@ enum Command {
     Down(down::Args),
     Build(build::Args),
     Lock(lock::Args),
+    Cache(cache::Args),
     Kernel(kernel::Args),
     Test(test::Args),
     Bench(bench::Args),
@@ -73,6 +75,7 @@ pub(crate) fn run(cli: &Cli, output: &Output) -> Result<(), Error> {
         Command::Down(args) => down::run(args, output),
         Command::Build(args) => build::run(args, output),
         Command::Lock(args) => lock::run(args, output),
+        Command::Cache(args) => cache::run(args, output),
         Command::Kernel(args) => kernel::run(args, output),
         Command::Test(args) => test::run(args, output),
         Command::Doctor(args) => doctor::run(args, output),

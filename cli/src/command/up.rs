@@ -79,7 +79,7 @@ fn start(args: &Args, folder: &ClusterFolder, output: &Output) -> Result<Connect
     let programs = programs::compile(&workspace, &progress, consent)?;
     let image = images::build(&workspace, &recipe, Purpose::Up, &programs, &progress)?;
     folder.make()?;
-    remember_image(folder, &image.build, output)?;
+    remember_image(folder, &image.build, args.size.direct, output)?;
     let mut arguments = args.size.arguments();
     arguments.push(format!("--recipe={}", name(&recipe)));
     arguments.push(format!("--image={}", image.folder.display()));
@@ -97,39 +97,64 @@ fn name(recipe: &Path) -> String {
         .into_owned()
 }
 
-/// Says so if the disks of an existing cluster hold another build than the one just made.
+/// Notes which build the disks of a new cluster are made of. Those of an existing one stay: if they hold another
+/// build than the one just made, says so; a direct boot of it is refused, since its kernel would be of the new build
+/// and look for that one's root.
 fn remember_image(
     folder: &ClusterFolder,
     build: &image::Build,
+    direct: bool,
     output: &Output,
 ) -> Result<(), Error> {
     let file = folder.path().join("root-hash");
-    if folder.path().join("cluster.json").exists() {
-        let flashed = std::fs::read_to_string(&file).unwrap_or_default();
-        if flashed.trim() != build.root_hash {
-            let name = folder.name();
-            output.warn(&format!(
-                "cluster {name} keeps its disks, which hold another build than {} {} just built; \
-                 `cargo bedplate down --wipe --name {name}` first makes them anew",
-                build.id, build.version
-            ));
-        }
+    if !folder.path().join("cluster.json").exists() {
+        return std::fs::write(&file, format!("{}\n", build.root_hash))
+            .context(format!("cannot write {}", file.display()));
+    }
+    let flashed = std::fs::read_to_string(&file).unwrap_or_default();
+    if flashed.trim() == build.root_hash {
         return Ok(());
     }
-    std::fs::write(&file, format!("{}\n", build.root_hash))
-        .context(format!("cannot write {}", file.display()))
+    let name = folder.name();
+    let other = format!(
+        "cluster {name} keeps its disks, which hold another build than {} {} just built; \
+         `cargo bedplate down --wipe --name {name}` first makes them anew",
+        build.id, build.version
+    );
+    if direct {
+        return Err(Error::Failed(format!(
+            "{other}; without --direct they boot what they hold"
+        )));
+    }
+    output.warn(&other);
+    Ok(())
 }
 
 /// A running cluster is not turned into another one.
 fn same(args: &Args, running: &Description) -> Result<(), Error> {
-    let asked = (name(Path::new(&args.recipe)), args.size.nodes as usize);
-    if asked == (running.recipe.clone(), running.nodes.len()) {
+    let Size {
+        nodes,
+        memory,
+        cpus,
+        direct,
+    } = args.size;
+    let asked = (nodes as usize, memory, cpus, direct);
+    let runs = (
+        running.nodes.len(),
+        running.memory_mib,
+        running.cpus,
+        running.direct,
+    );
+    if asked == runs && name(Path::new(&args.recipe)) == running.recipe {
         return Ok(());
     }
     Err(Error::Usage(format!(
-        "cluster {} runs already, with {} nodes of {}; take it down first, or give another --name",
+        "cluster {} runs already, with --nodes {} --memory {} --cpus {}{} of {}; take it down first, or give another --name",
         running.name,
-        running.nodes.len(),
+        runs.0,
+        runs.1,
+        runs.2,
+        if running.direct { " --direct" } else { "" },
         running.recipe
     )))
 }
@@ -166,6 +191,87 @@ fn wait(
                 timeout.as_secs(),
                 status.in_a_line()
             )));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(root_hash: &str) -> image::Build {
+        image::Build {
+            id: "node".into(),
+            version: "1".into(),
+            root_hash: root_hash.into(),
+            artifacts: Vec::new(),
+            manifest: "manifest.json".into(),
+            unchanged: false,
+        }
+    }
+
+    #[test]
+    fn old_disks_are_not_booted_by_a_new_kernel() {
+        let data = tempfile::tempdir().expect("tempdir");
+        let folder = ClusterFolder::below(data.path(), "t").expect("a name");
+        folder.make().expect("mkdir");
+        let remember = |hash: &str, direct: bool| {
+            remember_image(&folder, &build(hash), direct, &Output::new(true))
+        };
+        remember("aa", true).expect("new disks");
+        std::fs::write(folder.path().join("cluster.json"), "{}").expect("write");
+        remember("aa", true).expect("the same build");
+        remember("bb", false).expect("by UEFI the old one boots");
+        let error = remember("bb", true).expect_err("mixed").to_string();
+        assert!(
+            error.contains("down --wipe --name t") && error.contains("without --direct"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_cluster_of_another_size_is_another_cluster() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        let check = |words: &[&str], running: &Description| {
+            let words = ["up"].iter().chain(words);
+            let line = <Line as clap::Parser>::try_parse_from(words).expect("good");
+            same(&line.args, running).map_err(|error| error.to_string())
+        };
+        let node = crate::daemon::NodeDescription {
+            name: "dev-1".into(),
+            address: "10.77.0.11".into(),
+            api: ([127, 0, 0, 1], 1).into(),
+            console: "console".into(),
+            serial_log: "serial.log".into(),
+            pid: None,
+        };
+        let running = Description {
+            name: "dev".into(),
+            recipe: "node-cloud".into(),
+            image: "node-cloud_1".into(),
+            memory_mib: 512,
+            cpus: 1,
+            direct: false,
+            pid: 1,
+            nodes: vec![node.clone(), node.clone(), node],
+        };
+        assert_eq!(check(&[], &running), Ok(()));
+        for other in [
+            &["--nodes=2"][..],
+            &["--memory=1024"],
+            &["--cpus=2"],
+            &["--direct"],
+            &["--recipe=debug"],
+        ] {
+            let message = check(other, &running).expect_err("another cluster");
+            assert!(
+                message.contains("--nodes 3 --memory 512 --cpus 1 of node-cloud"),
+                "{message}"
+            );
         }
     }
 }

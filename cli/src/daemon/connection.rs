@@ -1,7 +1,7 @@
 //! The client's side of the control socket.
 
 use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
@@ -28,13 +28,20 @@ pub(crate) struct Connection {
 impl Connection {
     /// To a running daemon; `None` if none runs.
     pub(crate) fn open(folder: &ClusterFolder) -> Result<Option<Self>, Error> {
-        if !folder.socket().exists() {
-            return Ok(None);
-        }
-        // A socket that nobody listens on is what a killed daemon leaves.
+        use qemu_tests::Error::Io;
         match qemu_tests::socket::connect(&folder.socket()) {
             Ok(stream) => Self::new(folder, stream, None).map(Some),
-            Err(_) => Ok(None),
+            // A socket that nobody listens on is what a killed daemon leaves.
+            Err(Io { source, .. })
+                if matches!(
+                    source.kind(),
+                    ErrorKind::NotFound | ErrorKind::ConnectionRefused
+                ) =>
+            {
+                Ok(None)
+            }
+            // Of anything else nobody knows whether a daemon runs.
+            Err(error) => Err(Error::failed(error)),
         }
     }
 
@@ -146,5 +153,28 @@ impl Connection {
             "the daemon of cluster {name} does not answer: {why}; `bedplate logs --daemon --name {name}` shows its log",
             name = self.cluster
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_socket_that_is_missing_or_dead_means_no_daemon() {
+        let data = tempfile::tempdir().expect("tempdir");
+        let folder = ClusterFolder::below(data.path(), "t").expect("a name");
+        assert!(Connection::open(&folder).expect("no folder").is_none());
+        folder.make().expect("mkdir");
+        assert!(Connection::open(&folder).expect("no socket").is_none());
+        let listener = qemu_tests::socket::bind(&folder.socket()).expect("bind");
+        assert!(Connection::open(&folder).expect("alive").is_some());
+        drop(listener);
+        assert!(Connection::open(&folder).expect("dead").is_none());
+
+        std::fs::remove_file(folder.socket()).expect("remove");
+        std::os::unix::fs::symlink("daemon.sock", folder.socket()).expect("symlink");
+        let error = Connection::open(&folder).expect_err("a circle").to_string();
+        assert!(error.contains("daemon.sock"), "{error}");
     }
 }

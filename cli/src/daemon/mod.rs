@@ -16,6 +16,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
+use qemu_tests::cluster::BootWay;
 use qemu_tests::process::Identity;
 use qemu_tests::{Cluster, ClusterSpec};
 
@@ -175,9 +176,12 @@ impl Daemon {
                 }
             },
             Request::Release => {
-                self.owned = false;
-                self.log
-                    .line("released: the cluster stays until it is taken down");
+                // Only who started the cluster kept it alive; another `up` that found it ready has nothing to release.
+                if id == FIRST {
+                    self.owned = false;
+                    self.log
+                        .line("released: the cluster stays until it is taken down");
+                }
                 Reply::Ok
             }
             Request::Down { seconds } => {
@@ -233,6 +237,9 @@ impl Daemon {
             name: self.folder.name().to_owned(),
             recipe: self.recipe.clone(),
             image: self.cluster.identity().image.clone(),
+            memory_mib: self.cluster.spec().memory_mib,
+            cpus: self.cluster.spec().cpus,
+            direct: self.cluster.spec().boot == BootWay::Direct,
             pid: std::process::id(),
             nodes,
         }

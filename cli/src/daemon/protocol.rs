@@ -60,6 +60,12 @@ pub(crate) struct Description {
     pub(crate) recipe: String,
     /// The image its disks were made of, `ID_VERSION`.
     pub(crate) image: String,
+    /// Memory of a node.
+    pub(crate) memory_mib: u32,
+    /// Virtual processors of a node.
+    pub(crate) cpus: u32,
+    /// The kernel is booted directly, not by UEFI.
+    pub(crate) direct: bool,
     /// The daemon.
     pub(crate) pid: u32,
     /// Its nodes, in order.

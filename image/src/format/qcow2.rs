@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn qemu_img_reads_the_disk_back_where_it_is_installed() {
         let folder = tempfile::tempdir().unwrap();
-        let mut output = Output::open(folder.path()).unwrap();
+        let mut output = Output::open(folder.path(), &crate::Quiet).unwrap();
         output.write_sparse("disk.raw", &disk()).unwrap();
         output
             .write_sparse("disk.qcow2", &encode(&disk()).unwrap())
@@ -162,7 +162,7 @@ mod tests {
             folder.path().join("disk.qcow2"),
         );
         let Ok(check) = Command::new("qemu-img").arg("check").arg(&qcow2).output() else {
-            eprintln!("skipped: qemu-img is not installed");
+            qemu_tests::runner::skip("qemu-img is not installed");
             return;
         };
         assert!(

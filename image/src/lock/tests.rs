@@ -325,6 +325,43 @@ fn an_expired_or_older_release_is_refused() {
 }
 
 #[test]
+fn a_scratch_lock_hides_neither_the_dates_nor_the_numbers_of_the_recipe_s_own() {
+    let place = Place::new();
+    let (own, scratch) = (
+        place.folder.path().join("x.lock"),
+        place.folder.path().join("scratch.lock"),
+    );
+    assert_eq!(before(&scratch, &own).expect("no lock yet"), None);
+    let mut lock = place.lock(None).expect("locked");
+    let write = |path: &Path, lock: &Lock| fs::write(path, lock.to_text()).expect("written");
+    let (etcd, newest) = (lock.users["etcd"], lock.suites[0].date);
+    write(&own, &lock);
+    lock.users.insert("etcd".into(), etcd - 100);
+    lock.suites[0].date -= 3600;
+    write(&scratch, &lock);
+    let kept = before(&scratch, &own).expect("read").expect("two locks");
+    assert_eq!((kept.users["etcd"], kept.suites[0].date), (etcd, newest));
+
+    place.archive.publish(61, "");
+    let message = place.lock(Some(&kept)).expect_err("a replay").to_string();
+    assert!(
+        message.contains("older than the one the lock has seen"),
+        "{message}"
+    );
+
+    lock.suites[0].date = newest + 60;
+    write(&scratch, &lock);
+    let kept = before(&scratch, &own).expect("read").expect("two locks");
+    assert_eq!(
+        kept.suites[0].date,
+        newest + 60,
+        "the scratch lock saw more"
+    );
+    fs::remove_file(&own).expect("removed");
+    assert_eq!(before(&scratch, &own).expect("read"), Some(lock));
+}
+
+#[test]
 fn an_index_that_breaks_off_is_asked_for_again() {
     let place = Place::new();
     place.archive.server.cut(2);
@@ -384,6 +421,7 @@ fn the_project_s_own_recipes_fit_their_locks_and_their_entries_read() {
         let recipe = read_recipe(&path).expect("a good recipe");
         let lock = read_lock(&beside(&path)).expect("a good lock");
         assert_eq!(lock.fits(&recipe), Ok(()), "{}", path.display());
-        assert!(read_entries(&recipe).expect("good entries").len() >= 4);
+        let entries = Entries::read(&recipe).expect("good entries");
+        assert!(entries.digests().len() >= 4);
     }
 }

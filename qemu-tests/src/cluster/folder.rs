@@ -18,7 +18,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::Read,
     net::{Ipv4Addr, SocketAddr},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -61,8 +61,8 @@ pub(super) fn node(cluster: &Path, name: &str) -> PathBuf {
     cluster.join("nodes").join(name)
 }
 
-/// One process at a time works with a cluster.
-pub(super) fn lock(folder: &Path, name: &str) -> Result<File> {
+/// One process at a time works with a cluster, or removes it: who holds the file.
+pub fn lock(folder: &Path, name: &str) -> Result<File> {
     let path = folder.join("lock");
     let file = OpenOptions::new()
         .write(true)
@@ -72,13 +72,23 @@ pub(super) fn lock(folder: &Path, name: &str) -> Result<File> {
         .open(&path);
     let file = file.map_err(Error::io("open", &path))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
+        Ok(()) if stands_at(&file, &path) => Ok(file),
+        Ok(()) => Err(Error::Refused(format!(
+            "cluster {name} was removed just now; try again"
+        ))),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Refused(format!(
             "cluster {name} runs already ({} is locked); stop it with `bedplate down --name {name}`",
             path.display()
         ))),
         Err(error) => Err(Error::io("lock", &path)(error.into())),
     }
+}
+
+/// Whether the file is still the one of that name: a lock on one that was removed keeps nobody out.
+fn stands_at(file: &File, path: &Path) -> bool {
+    let inode = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    let there = fs::metadata(path).map(inode).ok();
+    there.is_some() && file.metadata().map(inode).ok() == there
 }
 
 /// Reads who is in the cluster, or decides it, with trust and configs.
@@ -423,5 +433,17 @@ mod tests {
         assert!(error.contains("runs already"), "{error}");
         drop(held);
         lock(folder.path(), "dev").unwrap();
+    }
+
+    #[test]
+    fn a_removed_lock_keeps_nobody_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = lock(folder.path(), "dev").unwrap();
+        let path = folder.path().join("lock");
+        assert!(stands_at(&held, &path));
+        fs::remove_file(&path).unwrap();
+        assert!(!stands_at(&held, &path));
+        lock(folder.path(), "dev").unwrap();
+        assert!(!stands_at(&held, &path));
     }
 }

@@ -1,6 +1,7 @@
 //! A second stack of smoltcp plays the LAN's host: an echo server.
 
 use super::*;
+use std::thread::{self, JoinHandle};
 use std::{
     net::TcpStream,
     sync::atomic::{AtomicBool, Ordering},

@@ -12,45 +12,33 @@ use crate::{Error, Pattern, error, name};
 
 /// One entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct PackageEntry {
     /// Package names it speaks of, as patterns; the file's name alone if not given.
-    #[serde(default)]
     pub packages: Vec<Pattern>,
-    /// What the scripts do and why this entry is the same for a node, in a sentence or two.
+    /// What the scripts do and why this entry is the same for a node, in a sentence or two; never empty.
     pub reason: String,
     /// Scripts that were read for this entry: `preinst`, `postinst`, `prerm`, `postrm`, `config`.
-    #[serde(default)]
     pub scripts: BTreeSet<Script>,
     /// Users made.
-    #[serde(default)]
     pub users: Vec<User>,
     /// Groups made.
-    #[serde(default)]
     pub groups: Vec<Group>,
     /// Folders made in the root.
-    #[serde(default)]
     pub folders: Vec<Folder>,
     /// Files written in the root.
-    #[serde(default)]
     pub files: Vec<File>,
     /// Symbolic links made in the root.
-    #[serde(default)]
     pub links: Vec<Link>,
     /// Drop-ins of units, at `/usr/lib/systemd/system/UNIT.d/NAME.conf`.
-    #[serde(default)]
     pub drop_ins: Vec<DropIn>,
     /// tmpfiles.d(5) lines.
-    #[serde(default)]
     pub tmpfiles: Vec<String>,
     /// Alternatives registered (update-alternatives(1)); the highest priority wins.
-    #[serde(default)]
     pub alternatives: Vec<Alternative>,
     /// Triggers that run once all packages are in place: `ca-certificates`, `ld-so-cache`, `modules`.
-    #[serde(default)]
     pub triggers: BTreeSet<String>,
     /// Paths of the package that do not enter the root.
-    #[serde(default)]
     pub drop: Vec<Pattern>,
 }
 
@@ -383,6 +371,7 @@ mod tests {
                 .starts_with("x.toml:2:1: unknown field `script`")
         );
         assert!(refused("reason = \" \"").contains("reason must say"));
+        assert!(refused("scripts = []").contains("reason must say"));
         assert!(
             refused("reason = \"x\"\n[[files]]\npath = \"/a/../b\"\ncontent = \"\"")
                 .contains("without empty parts")
