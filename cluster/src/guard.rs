@@ -30,7 +30,7 @@ const MAX_DEPTH: usize = 8;
 
 /// A release of etcd, as far as its data goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Version {
+pub(crate) struct Version {
     major: u32,
     minor: u32,
 }
@@ -94,7 +94,7 @@ fn version_of(said: &str) -> Result<Version, String> {
 }
 
 /// Looks at the data; etcd may start if this says so.
-fn before_start(data: &Path, confirmed: bool, ours: Version) -> Result<(), String> {
+pub(crate) fn before_start(data: &Path, confirmed: bool, ours: Version) -> Result<(), String> {
     let told = |error: io::Error| format!("{}: {error}", data.display());
     let started = started_file(data);
     let written = match fs::read_to_string(&started) {
@@ -124,7 +124,7 @@ fn before_start(data: &Path, confirmed: bool, ours: Version) -> Result<(), Strin
 }
 
 /// etcd ended. Where it has not come to make its log, it has not voted: the next start is again the first one.
-fn ended(data: &Path, confirmed: bool) -> Result<(), String> {
+pub(crate) fn ended(data: &Path, confirmed: bool) -> Result<(), String> {
     let told = |error: io::Error| format!("{}: {error}", data.display());
     let log = data.join("member/wal").try_exists().map_err(told)?;
     if confirmed || log || lost_file(data).exists() {
