@@ -24,13 +24,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use client::serve::{Limits, serve};
+use client::serve::{Limits, listen, serve};
 use client::tls::{self, Clients, ServerKey};
 use client::trust::Purpose;
 use hyper_util::service::TowerToHyperService;
 use spec_config::{Config, Pem};
 use spec_layout::{path, port};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -44,6 +43,8 @@ use view::View;
 
 /// Mode of etcd's environment: it names files and holds no secret.
 const ENVIRONMENT_MODE: u32 = 0o644;
+/// Open connections of one node or master to the endpoint: each needs one.
+const CONNECTIONS_OF_ONE: usize = 8;
 /// How often to look while something is to be done, and when all is well.
 const BUSY: Duration = Duration::from_secs(1);
 const CALM: Duration = Duration::from_secs(3);
@@ -196,14 +197,7 @@ impl Master {
 
     /// Serves the endpoint in a task of its own.
     async fn listen(&mut self) -> Result<(), Error> {
-        let listener = match TcpListener::bind(self.places.endpoint).await {
-            Ok(listener) => listener,
-            // A kernel without IPv6.
-            Err(_) if self.places.endpoint.is_ipv6() => {
-                TcpListener::bind(SocketAddr::from(([0u8; 4], self.places.endpoint.port()))).await?
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let listener = listen(self.places.endpoint).await?;
         let clients = Clients {
             roots: self
                 .config
@@ -217,9 +211,13 @@ impl Master {
             anonymous: true,
         };
         let tls = tls::server_config(self.server_key.clone(), &clients)?;
+        let limits = Limits {
+            connections_of_one: CONNECTIONS_OF_ONE,
+            ..Limits::default()
+        };
         let endpoint = self.endpoint.clone();
         self.servers
-            .spawn(serve(listener, tls, Limits::default(), move |peer| {
+            .spawn(serve(listener, tls, limits, move |peer| {
                 TowerToHyperService::new(endpoint.router(peer))
             }));
         Ok(())
