@@ -180,14 +180,14 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         40 => node().prop_map(Event::Power),
         4 => Just(Event::Blackout),
         30 => node().prop_map(Event::Wipe),
-        8 => node().prop_map(Event::LoseLog),
+        20 => node().prop_map(Event::LoseLog),
         1 => Just(Event::WipeAll),
         10 => set().prop_map(Event::Partition),
         120 => set().prop_map(Event::Decide),
         30 => node().prop_map(Event::Look),
         30 => (node(), cut).prop_map(|(node, cut)| Event::Act(node, cut)),
         100 => set().prop_map(Event::Etcd),
-        20 => set().prop_map(Event::Attend),
+        60 => set().prop_map(Event::Attend),
         40 => (node(), any::<bool>()).prop_map(|(node, few)| Event::Write(node, few)),
     ];
     prop::collection::vec(event, 0..80)
