@@ -1,11 +1,14 @@
-//! A TLS server whose clients can cost it little: connections, handshakes, headers and idle time are bounded.
+//! A TLS server whose clients can cost it little: connections, in all and from one address, handshakes, headers and
+//! idle time are bounded.
 //!
 //! Bodies are bounded by who reads them. One loop serves the node API and the masters' cluster endpoint.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::error::Error as StdError;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
@@ -26,6 +29,8 @@ use crate::trust::Holder;
 pub struct Limits {
     /// Open connections; more wait in the kernel's queue.
     pub connections: usize,
+    /// Open connections from one address; more are closed at once, so that nobody alone takes all.
+    pub connections_of_one: usize,
     /// How long a TLS handshake may take.
     pub handshake: Duration,
     /// How long a request's head may take, and how long a connection may idle.
@@ -38,6 +43,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 128,
+            connections_of_one: 32,
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(15),
             head_bytes: 32 * 1024,
@@ -54,6 +60,58 @@ pub struct Peer {
     pub holder: Option<Holder>,
 }
 
+/// Listens; where all addresses are meant and the kernel has no IPv6, on those of IPv4.
+pub async fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(at).await {
+        Err(_) if at.is_ipv6() && at.ip().is_unspecified() => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, at.port())).await
+        }
+        bound => bound,
+    }
+}
+
+/// How many connections are open from where.
+#[derive(Debug, Default)]
+struct Sources(Mutex<HashMap<IpAddr, usize>>);
+
+/// A connection that is counted until this is dropped.
+#[derive(Debug)]
+struct Counted {
+    sources: Arc<Sources>,
+    from: IpAddr,
+}
+
+impl Sources {
+    /// Counts a connection; `None` where `most` are open from there.
+    fn count(self: &Arc<Self>, address: SocketAddr, most: usize) -> Option<Counted> {
+        let from = address.ip().to_canonical();
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(from).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        let sources = self.clone();
+        Some(Counted { sources, from })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut open = self
+            .sources
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.from) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.from);
+            }
+        }
+    }
+}
+
 /// Serves until the task is dropped; `service` is asked once per connection.
 pub async fn serve<F, S, B>(listener: TcpListener, tls: ServerConfig, limits: Limits, service: F)
 where
@@ -66,6 +124,7 @@ where
 {
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let sources = Arc::new(Sources::default());
     loop {
         let Ok(slot) = slots.clone().acquire_owned().await else {
             return;
@@ -77,6 +136,9 @@ where
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
+        };
+        let Some(counted) = sources.count(address, limits.connections_of_one) else {
+            continue;
         };
         let (acceptor, service) = (acceptor.clone(), service.clone());
         tokio::spawn(async move {
@@ -90,7 +152,7 @@ where
                 // A client that breaks off is no news.
                 let _ = connection.await;
             }
-            drop(slot);
+            drop((slot, counted));
         });
     }
 }
@@ -110,4 +172,24 @@ async fn greet(
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let holder = certificates.first().and_then(|end| Holder::of(end).ok());
     Some((stream, Peer { address, holder }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_gets_its_share_and_no_more() {
+        let sources = Arc::new(Sources::default());
+        let count = |address: &str| sources.count(address.parse().unwrap(), 2);
+        let first = count("10.77.0.11:1000");
+        let second = count("[::ffff:10.77.0.11]:1001");
+        assert!(first.is_some() && second.is_some());
+        assert!(count("10.77.0.11:1002").is_none());
+        assert!(count("10.77.0.12:1000").is_some());
+        drop(first);
+        assert!(count("10.77.0.11:1003").is_some());
+        drop(second);
+        assert!(sources.0.lock().unwrap().is_empty());
+    }
 }

@@ -1,10 +1,13 @@
-//! `cluster etcd-guard`: looks at etcd's data before each start of etcd, as etcd's user (ExecStartPre=).
+//! `cluster etcd-guard`: looks at etcd's data before each start of etcd and after each end, as etcd's user
+//! (ExecStartPre=, ExecStopPost=).
 //!
+//! - Data that was started and has no log any more is not started on: etcd would begin it anew and vote twice. It is
+//!   marked, and the master has the member replaced.
 //! - Data that a newer minor version has written is not started on: etcd cannot go back.
-//! - Before a newer minor version first starts on older data, the data is copied to `before-MAJOR.MINOR`.
-//! - Data folders of members that were replaced are removed.
+//! - Before a newer minor version first starts on older data, the data is copied to `member-N.before-MAJOR.MINOR`.
+//! - Once a member is confirmed, the data of the members before it is removed.
 //!
-//! The version is kept in the file `version` beside the data folders.
+//! What it keeps beside the data is told in [`crate::data`].
 
 use std::fs;
 use std::io;
@@ -13,16 +16,21 @@ use std::process::{Command, ExitCode};
 
 use client::key_file::{self, SECRET};
 
+use crate::data::{beside, lost_file, started_file};
+
 /// Debian's etcd.
 const ETCD: &str = "/usr/bin/etcd";
-/// Set by the EnvironmentFile that the master has written.
+/// Set by the EnvironmentFile that the master has written: the data folder, and whether a quorum has seen it run.
 const DATA_DIR: &str = "ETCD_DATA_DIR";
+pub(crate) const CONFIRMED: &str = "BEDPLATE_ETCD_CONFIRMED";
+/// The argument after etcd has ended.
+const ENDED: &str = "ended";
 /// Deepest folder that is copied; etcd's is `member/wal`.
 const MAX_DEPTH: usize = 8;
 
 /// A release of etcd, as far as its data goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Version {
+pub(crate) struct Version {
     major: u32,
     minor: u32,
 }
@@ -47,9 +55,9 @@ impl std::str::FromStr for Version {
 }
 
 /// Guards once; not success means that etcd must not start.
-pub(crate) fn main(_args: &[String]) -> ExitCode {
+pub(crate) fn main(args: &[String]) -> ExitCode {
     crate::logging::start("etcd-guard");
-    match run() {
+    match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             log::error!("{reason}");
@@ -58,15 +66,22 @@ pub(crate) fn main(_args: &[String]) -> ExitCode {
     }
 }
 
-fn run() -> Result<(), String> {
+fn run(args: &[String]) -> Result<(), String> {
     let data = std::env::var_os(DATA_DIR).map(PathBuf::from);
     let data =
         data.ok_or_else(|| format!("{DATA_DIR} is not set; bedplate-etcd.service writes it"))?;
+    let confirmed = std::env::var(CONFIRMED).is_ok_and(|value| value == "true");
+    match args {
+        [] => {}
+        [word] if word == ENDED => return ended(&data, confirmed),
+        _ => return Err(format!("etcd-guard takes nothing or `{ENDED}`")),
+    }
     let said = Command::new(ETCD)
         .arg("--version")
         .output()
         .map_err(|error| format!("{ETCD}: {error}"))?;
-    guard(&data, version_of(&String::from_utf8_lossy(&said.stdout))?)
+    let ours = version_of(&String::from_utf8_lossy(&said.stdout))?;
+    before_start(&data, confirmed, ours)
 }
 
 /// Reads `etcd --version`.
@@ -78,63 +93,119 @@ fn version_of(said: &str) -> Result<Version, String> {
         .parse()
 }
 
-fn guard(data: &Path, ours: Version) -> Result<(), String> {
-    let parent = data
-        .parent()
-        .ok_or_else(|| format!("{} has no parent", data.display()))?;
-    let file = parent.join("version");
-    let written = match fs::read_to_string(&file) {
-        Ok(text) => Some(
-            text.parse::<Version>()
-                .map_err(|reason| format!("{}: {reason}", file.display()))?,
-        ),
+/// Looks at the data; etcd may start if this says so.
+pub(crate) fn before_start(data: &Path, confirmed: bool, ours: Version) -> Result<(), String> {
+    let told = |error: io::Error| format!("{}: {error}", data.display());
+    let started = started_file(data);
+    let written = match fs::read_to_string(&started) {
+        Ok(text) => Some(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(format!("{}: {error}", file.display())),
+        Err(error) => return Err(format!("{}: {error}", started.display())),
     };
-    let told = |error: io::Error| format!("{}: {error}", parent.display());
-    remove_replaced(parent, data).map_err(told)?;
-    match written {
-        Some(written) if written > ours => {
-            return Err(format!(
-                "the data in {} was written by etcd {written}, this image has {ours}: boot the newer image again, or \
-                 remove the data, and this node is replaced in its cluster",
-                parent.display()
-            ));
-        }
-        Some(written) if written < ours && data.exists() => {
-            let copy = parent.join(format!("before-{ours}"));
-            log::info!(
-                "etcd {ours} starts for the first time on data of {written}: kept in {}",
-                copy.display()
-            );
-            keep_copy(data, &copy).map_err(told)?;
-        }
-        _ => {}
+    if has_log(data).map_err(told)? {
+        check_version(data, written.as_deref(), ours)?;
+        // It has come back.
+        remove(&lost_file(data)).map_err(told)?;
+    } else if confirmed || written.is_some() || data.exists() || lost_file(data).exists() {
+        key_file::write(&lost_file(data), b"", SECRET).map_err(told)?;
+        return Err(format!(
+            "{} was started and has no log any more: the member is to be replaced",
+            data.display()
+        ));
     }
-    if written != Some(ours) {
-        key_file::write(&file, format!("{ours}\n").as_bytes(), SECRET).map_err(told)?;
+    // From here on there may be votes in it.
+    if written != Some(format!("{ours}\n")) {
+        key_file::write(&started, format!("{ours}\n").as_bytes(), SECRET).map_err(told)?;
+    }
+    if confirmed {
+        remove_replaced(data).map_err(told)?;
     }
     Ok(())
 }
 
-/// Removes the folders `member-N` other than the one in use.
-fn remove_replaced(parent: &Path, data: &Path) -> io::Result<()> {
+/// etcd ended. Where it has not come to make its log, it has not voted: the next start is again the first one.
+pub(crate) fn ended(data: &Path, confirmed: bool) -> Result<(), String> {
+    let told = |error: io::Error| format!("{}: {error}", data.display());
+    let log = data.join("member/wal").try_exists().map_err(told)?;
+    if confirmed || log || lost_file(data).exists() {
+        return Ok(());
+    }
+    log::info!("etcd ended before it wrote anything to {}", data.display());
+    remove(data).map_err(told)?;
+    remove(&started_file(data)).map_err(told)
+}
+
+/// Whether etcd's log is there, which etcd makes before all else, and at one stroke.
+fn has_log(data: &Path) -> io::Result<bool> {
+    match fs::read_dir(data.join("member/wal")) {
+        Ok(mut entries) => Ok(entries.any(|entry| {
+            entry.is_ok_and(|entry| entry.path().extension().is_some_and(|end| end == "wal"))
+        })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Data is never started on by an older minor version, and by a newer one only after a copy.
+fn check_version(data: &Path, written: Option<&str>, ours: Version) -> Result<(), String> {
+    let Some(written) = written else {
+        return Ok(());
+    };
+    let written: Version = written
+        .parse()
+        .map_err(|reason| format!("{}: {reason}", started_file(data).display()))?;
+    if written > ours {
+        return Err(format!(
+            "the data in {} was written by etcd {written}, this image has {ours}: boot the newer image again, or \
+             remove the data, and this node is replaced in its cluster",
+            data.display()
+        ));
+    }
+    if written < ours {
+        let copy = beside(data, &format!(".before-{ours}"));
+        log::info!(
+            "etcd {ours} starts for the first time on data of {written}: kept in {}",
+            copy.display()
+        );
+        keep_copy(data, &copy).map_err(|error| format!("{}: {error}", copy.display()))?;
+    }
+    Ok(())
+}
+
+/// Removes the data of other generations, and all that is kept beside it.
+fn remove_replaced(data: &Path) -> io::Result<()> {
+    let (Some(parent), Some(own)) = (data.parent(), data.file_name()) else {
+        return Ok(());
+    };
     for entry in fs::read_dir(parent)? {
         let entry = entry?;
         let name = entry.file_name();
-        let Some(number) = name.to_str().and_then(|name| name.strip_prefix("member-")) else {
-            continue;
-        };
+        let name = name.to_string_lossy();
+        let folder = name.split('.').next().unwrap_or_default();
+        let number = folder.strip_prefix("member-").unwrap_or_default();
         let numbered = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-        if numbered && entry.path() != data && entry.file_type()?.is_dir() {
+        if numbered && *own != *folder {
             log::info!(
-                "removing the data of a replaced member: {}",
+                "removing what is left of a replaced member: {}",
                 entry.path().display()
             );
-            fs::remove_dir_all(entry.path())?;
+            remove(&entry.path())?;
         }
     }
     Ok(())
+}
+
+/// Removes a file or a folder that may not be there.
+fn remove(path: &Path) -> io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Copies the data whole or not at all; a copy that is there already is that of the first attempt.
@@ -176,6 +247,7 @@ fn copy_folder(from: &Path, to: &Path, depth: usize) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Data;
 
     const V35: Version = Version { major: 3, minor: 5 };
     const V36: Version = Version { major: 3, minor: 6 };
@@ -188,6 +260,11 @@ mod tests {
         data
     }
 
+    /// Before it is confirmed.
+    fn guard(data: &Path, ours: Version) -> Result<(), String> {
+        before_start(data, false, ours)
+    }
+
     #[test]
     fn the_version_is_read_from_etcds_own_words() {
         let said = "etcd Version: 3.5.16\nGit SHA: Not provided\nGo Version: go1.24.0\n";
@@ -196,29 +273,88 @@ mod tests {
     }
 
     #[test]
-    fn the_first_start_notes_its_version() {
+    fn the_first_start_is_noted_with_its_version() {
         let folder = tempfile::tempdir().unwrap();
-        guard(&folder.path().join("member-1"), V35).unwrap();
-        assert_eq!(
-            fs::read_to_string(folder.path().join("version")).unwrap(),
-            "3.5\n"
-        );
+        let data = folder.path().join("member-1");
+        guard(&data, V35).unwrap();
+        assert_eq!(fs::read_to_string(started_file(&data)).unwrap(), "3.5\n");
+        assert_eq!(crate::data::of(&data), Data::Started);
+    }
+
+    #[test]
+    fn data_that_was_started_and_has_no_log_is_never_started_on_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let started = folder.path().join("member-1");
+        guard(&started, V35).unwrap();
+        let emptied = folder.path().join("member-2");
+        fs::create_dir_all(emptied.join("member/wal")).unwrap();
+        for data in [started, emptied] {
+            for _ in 0..2 {
+                assert!(guard(&data, V35).unwrap_err().contains("no log any more"));
+                assert_eq!(crate::data::of(&data), Data::Lost);
+            }
+            ended(&data, false).unwrap();
+            assert_eq!(crate::data::of(&data), Data::Lost);
+        }
+        let confirmed = folder.path().join("member-3");
+        before_start(&confirmed, true, V35).unwrap_err();
+        assert_eq!(crate::data::of(&confirmed), Data::Lost);
+    }
+
+    #[test]
+    fn data_that_comes_back_is_started_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("member-1");
+        before_start(&path, true, V35).unwrap_err();
+        data(folder.path(), 1);
+        before_start(&path, true, V35).unwrap();
+        assert_eq!(crate::data::of(&path), Data::Started);
+    }
+
+    #[test]
+    fn what_is_left_of_a_confirmed_member_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = data(folder.path(), 1);
+        fs::remove_dir_all(data.join("member/wal")).unwrap();
+        ended(&data, true).unwrap();
+        assert!(data.join("member").exists());
+    }
+
+    #[test]
+    fn a_start_that_came_to_nothing_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("member-1");
+        for _ in 0..2 {
+            guard(&data, V35).unwrap();
+            fs::create_dir_all(data.join("member/wal.tmp")).unwrap();
+            ended(&data, false).unwrap();
+            assert_eq!(crate::data::of(&data), Data::Unused);
+        }
+    }
+
+    #[test]
+    fn an_etcd_that_ended_keeps_its_data() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = data(folder.path(), 1);
+        guard(&data, V35).unwrap();
+        ended(&data, false).unwrap();
+        guard(&data, V35).unwrap();
+        assert!(data.join("member/wal/0.wal").exists());
     }
 
     #[test]
     fn data_of_a_newer_minor_version_is_not_started_on() {
         let folder = tempfile::tempdir().unwrap();
-        let data = data(folder.path(), 1);
-        guard(&data, V36).unwrap();
-        let refused = guard(&data, V35).unwrap_err();
+        let old = data(folder.path(), 1);
+        guard(&old, V36).unwrap();
+        let refused = before_start(&old, true, V35).unwrap_err();
         assert!(
             refused.contains("written by etcd 3.6, this image has 3.5"),
             "{refused}"
         );
-        assert_eq!(
-            fs::read_to_string(folder.path().join("version")).unwrap(),
-            "3.6\n"
-        );
+        assert_eq!(fs::read_to_string(started_file(&old)).unwrap(), "3.6\n");
+        // That of a replacement is another matter.
+        guard(&folder.path().join("member-2"), V35).unwrap();
     }
 
     #[test]
@@ -226,9 +362,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = data(folder.path(), 1);
         guard(&data, V35).unwrap();
-        fs::create_dir(folder.path().join("before-3.partial")).unwrap();
+        fs::create_dir(folder.path().join("member-1.before-3.partial")).unwrap();
         guard(&data, V36).unwrap();
-        let kept = folder.path().join("before-3.6/member/wal/0.wal");
+        let kept = folder.path().join("member-1.before-3.6/member/wal/0.wal");
         assert_eq!(fs::read(&kept).unwrap(), b"votes");
         fs::write(data.join("member/wal/0.wal"), b"more votes").unwrap();
         guard(&data, V36).unwrap();
@@ -236,18 +372,32 @@ mod tests {
     }
 
     #[test]
-    fn data_of_replaced_members_is_removed_and_nothing_else() {
+    fn data_of_replaced_members_is_removed_once_the_new_one_is_confirmed() {
         let folder = tempfile::tempdir().unwrap();
         let (old, new) = (data(folder.path(), 1), data(folder.path(), 2));
+        guard(&old, V35).unwrap();
+        guard(&old, V36).unwrap();
         fs::create_dir(folder.path().join("member-x")).unwrap();
-        guard(&new, V35).unwrap();
-        assert!(!old.exists() && new.exists() && folder.path().join("member-x").exists());
+        guard(&new, V36).unwrap();
+        assert!(old.exists());
+        before_start(&new, true, V35).unwrap_err();
+        assert!(old.exists(), "what is refused removes nothing");
+        before_start(&new, true, V36).unwrap();
+        let mut left: Vec<String> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["member-2", "member-2.started", "member-x"]);
     }
 
     #[test]
-    fn a_version_file_that_is_garbage_stops_etcd() {
+    fn a_version_that_is_garbage_stops_etcd() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("version"), b"\xffgarbage").unwrap();
-        assert!(guard(&data(folder.path(), 1), V35).is_err());
+        let data = data(folder.path(), 1);
+        for garbage in [b"".as_slice(), b"three", b"\xffgarbage"] {
+            fs::write(started_file(&data), garbage).unwrap();
+            assert!(guard(&data, V35).is_err());
+        }
     }
 }

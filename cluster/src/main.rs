@@ -1,10 +1,11 @@
 //! The datacenter components that PID 1 starts, one multi-call program: `cluster NAME [ARG...]`.
 //!
 //! - `master`: gives etcd its keys and its members, lets nodes join ([`master`]).
-//! - `etcd-guard`: looks at etcd's data before each start of etcd ([`guard`]).
+//! - `etcd-guard`: looks at etcd's data before each start of etcd and after each end ([`guard`]).
 
 use std::process::ExitCode;
 
+mod data;
 mod guard;
 mod logging;
 mod master;

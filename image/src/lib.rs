@@ -47,7 +47,7 @@ mod suite;
 mod test_archive;
 #[cfg(test)]
 mod test_server;
-mod tool;
+pub mod tool;
 mod tree;
 mod trigger;
 pub mod uki;

@@ -9,11 +9,15 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use archive::tar;
+use spec_recipe::{Lock, LockedPackage};
 use tempfile::TempDir;
 
-use crate::Error;
-use crate::package::Package;
+use crate::cache::Cache;
+use crate::fetch::{Fetcher, LocalDeb};
+use crate::lock::{self, LockRequest};
+use crate::package::{self, Package};
 use crate::tree::canonical;
+use crate::{Error, Quiet};
 
 /// Libraries folder and loader of the machines that build.
 #[cfg(target_arch = "x86_64")]
@@ -27,9 +31,9 @@ const PREFIX: &str = "tools-";
 /// A folder of tools that is older was left by a build that was killed.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Tools unpacked for one build.
+/// Tools unpacked for one build, or for a test.
 #[derive(Debug)]
-pub(crate) struct Tools {
+pub struct Tools {
     folder: TempDir,
 }
 
@@ -69,13 +73,38 @@ impl Tools {
         Ok(Tools { folder })
     }
 
+    /// The programs of some of a recipe's locked packages, for tests: with the very bytes that images are made with
+    /// or hold. They come from the cache, else from a mirror; where that has dropped one, by a scratch lock.
+    pub fn locked(
+        recipe: &Path,
+        chosen: impl Fn(&Lock) -> Vec<LockedPackage>,
+        within: &Path,
+    ) -> Result<Tools, Error> {
+        let parsed = lock::read_recipe(recipe)?;
+        let fetch = |lock: &Lock| Fetcher::new(&parsed, false)?.packages(&chosen(lock), &Quiet);
+        let debs = match fetch(&lock::read_lock(&lock::beside(recipe))?) {
+            Err(Error::Gone(_)) => {
+                let request = LockRequest {
+                    recipe: recipe.to_owned(),
+                    output: Some(within.join("scratch.lock")),
+                    offline: false,
+                };
+                fetch(&lock::run(&request, &Quiet)?.lock)?
+            }
+            fetched => fetched?,
+        };
+        let read = |deb: &LocalDeb| package::read(deb, b"", &admit, &Cache::none());
+        let packages: Vec<_> = debs.iter().map(read).collect::<Result<_, _>>()?;
+        Tools::unpack(&packages, within)
+    }
+
     /// A folder for a tool's files; it goes with the tools.
     pub(crate) fn work(&self) -> PathBuf {
         self.folder.path().to_path_buf()
     }
 
-    /// Runs one of the programs in the work folder, without the building machine's environment.
-    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Result<(), Error> {
+    /// One of the programs, through its own loader and without the building machine's environment.
+    pub fn command(&self, program: &str) -> Result<Command, Error> {
         let root = self.folder.path();
         let libraries = root.join(LOADER.0);
         let binary = root.join("usr/bin").join(program);
@@ -84,19 +113,26 @@ impl Tools {
                 "{program} is in none of the lock's tools: name its package in the recipe's tools and lock again"
             )));
         }
-        let loader = libraries.join(LOADER.1);
-        let output = Command::new(&loader)
+        let mut command = Command::new(libraries.join(LOADER.1));
+        command
             .arg("--library-path")
             .arg(&libraries)
             .arg(&binary)
-            .args(arguments)
-            .current_dir(root)
             .env_clear()
             .env("LC_ALL", "C")
             .env("TZ", "UTC")
-            .stdin(Stdio::null())
+            .stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// Runs one of the programs in the work folder.
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Result<(), Error> {
+        let mut command = self.command(program)?;
+        let output = command
+            .args(arguments)
+            .current_dir(self.folder.path())
             .output()
-            .map_err(Error::file("run", &loader))?;
+            .map_err(Error::file("run", Path::new(command.get_program())))?;
         if output.status.success() {
             return Ok(());
         }

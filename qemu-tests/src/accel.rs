@@ -157,12 +157,7 @@ mod tests {
     #[test]
     fn the_firmware_of_the_probe_speaks_under_the_translator() {
         if firmware().is_err() || Command::new(QEMU).arg("--version").output().is_err() {
-            let ci = env::var_os("CI").is_some_and(|value| value == "true");
-            assert!(
-                !ci,
-                "{QEMU} or its firmware is missing, and CI=true allows no skip"
-            );
-            eprintln!("Skipped: no {QEMU} with firmware here");
+            crate::runner::skip(&format!("no {QEMU} with firmware here"));
             return;
         }
         assert!(boots(Accel::Tcg, Duration::from_secs(120)).unwrap());

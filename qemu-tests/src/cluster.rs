@@ -6,6 +6,7 @@
 //! rest of an interrupted creation and is made anew.
 
 mod folder;
+mod members;
 mod status;
 
 use crate::{

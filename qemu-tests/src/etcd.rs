@@ -26,6 +26,19 @@ use tokio::runtime::Runtime;
 
 /// How long one member may take before the next one is asked.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// How long to wait for a member's own refusal: longer than it tries, which is ten seconds with its election timeout.
+const PATIENCE_FOR_REFUSAL: Duration = Duration::from_secs(40);
+/// gRPC's "unavailable" as the gateway tells it.
+const UNAVAILABLE: u16 = 503;
+
+/// Who a member says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberIdentity {
+    /// Id of its cluster.
+    pub cluster_id: String,
+    /// Its own id.
+    pub member_id: String,
+}
 
 /// A client of all members.
 #[derive(Debug)]
@@ -95,13 +108,70 @@ impl Etcd {
 
     /// Reads from one member, by quorum.
     pub fn get(&self, member: &str, key: &str) -> Result<Option<String>> {
-        let body = json!({ "key": BASE64.encode(key) });
-        let member = self.members.iter().find(|(name, _)| name == member);
-        let member = member.ok_or_else(|| Error::Refused("no such etcd member".into()))?;
-        let answer = self.ask(member, "/v3/kv/range", &body)?;
+        self.range(member, &json!({ "key": BASE64.encode(key) }))
+    }
+
+    /// Reads what one member has on its own disk, without asking the others.
+    pub fn get_local(&self, member: &str, key: &str) -> Result<Option<String>> {
+        self.range(
+            member,
+            &json!({ "key": BASE64.encode(key), "serializable": true }),
+        )
+    }
+
+    fn range(&self, member: &str, body: &Value) -> Result<Option<String>> {
+        let answer = self.ask(self.member(member)?, "/v3/kv/range", body)?;
         let value = answer.pointer("/kvs/0/value").and_then(Value::as_str);
         let value = value.and_then(|text| BASE64.decode(text).ok());
         Ok(value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Who a member says it is.
+    pub fn identity(&self, member: &str) -> Result<MemberIdentity> {
+        let answer = self.ask(self.member(member)?, "/v3/maintenance/status", &json!({}))?;
+        let id = |name: &str| {
+            let id = answer.pointer(&format!("/header/{name}"));
+            let id = id.and_then(Value::as_str).map(str::to_owned);
+            id.ok_or_else(|| Error::Failed(format!("{member} does not tell its {name}")))
+        };
+        Ok(MemberIdentity {
+            cluster_id: id("cluster_id")?,
+            member_id: id("member_id")?,
+        })
+    }
+
+    /// In which words a member refuses a write for want of a quorum. An error where it takes it, or says nothing.
+    pub fn refused_put(&self, member: &str, key: &str, value: &str) -> Result<String> {
+        let body = json!({ "key": BASE64.encode(key), "value": BASE64.encode(value) });
+        self.refusal(member, "/v3/kv/put", &body)
+    }
+
+    /// In which words a member refuses a read by quorum.
+    pub fn refused_get(&self, member: &str, key: &str) -> Result<String> {
+        self.refusal(
+            member,
+            "/v3/kv/range",
+            &json!({ "key": BASE64.encode(key) }),
+        )
+    }
+
+    fn refusal(&self, member: &str, path: &str, body: &Value) -> Result<String> {
+        match self.call(self.member(member)?, path, body, PATIENCE_FOR_REFUSAL) {
+            Err(http::Error::Refused {
+                status: UNAVAILABLE,
+                message,
+                ..
+            }) => Ok(message),
+            Err(other) => Err(Error::Failed(format!("{member} does not refuse: {other}"))),
+            Ok(answer) => Err(Error::Failed(format!(
+                "{member} answers without a quorum: {answer}"
+            ))),
+        }
+    }
+
+    fn member(&self, name: &str) -> Result<&(String, SocketAddr)> {
+        let member = self.members.iter().find(|(known, _)| known == name);
+        member.ok_or_else(|| Error::Refused("no such etcd member".into()))
     }
 
     /// Reads from one member again and again until it answers.
@@ -115,12 +185,18 @@ impl Etcd {
         }
     }
 
-    fn ask(
+    fn ask(&self, member: &(String, SocketAddr), path: &str, body: &Value) -> Result<Value> {
+        let answer = self.call(member, path, body, PATIENCE);
+        answer.map_err(|error| Error::Failed(error.to_string()))
+    }
+
+    fn call(
         &self,
         (name, address): &(String, SocketAddr),
         path: &str,
         body: &Value,
-    ) -> Result<Value> {
+        patience: Duration,
+    ) -> std::result::Result<Value, http::Error> {
         let server = Server {
             roots: self.roots.clone(),
             cluster_id: self.cluster_id.clone(),
@@ -131,11 +207,8 @@ impl Etcd {
             self.credentials.certificate.as_str(),
             self.credentials.key.as_str(),
         ));
-        let asking = async {
-            let http = Http::new(*address, &server, own)?;
-            http.post_within(path, body, PATIENCE).await
-        };
-        let answer: std::result::Result<Value, http::Error> = self.runtime.block_on(asking);
-        answer.map_err(|error| Error::Failed(error.to_string()))
+        let http = Http::new(*address, &server, own)?;
+        self.runtime
+            .block_on(http.post_within(path, body, patience))
     }
 }

@@ -3,7 +3,7 @@
 use qemu_tests::{
     Cluster, ClusterStatus, Line,
     cluster::BootWay,
-    etcd::Etcd,
+    etcd::{Etcd, MemberIdentity},
     fault::Fault,
     runner::{self, Context, Outcome, Stop, Test, check},
 };
@@ -158,6 +158,7 @@ fn a_wiped_disk_is_replaced(context: &Context) -> Outcome {
     let lost = leader(&cluster.status())?;
     let index = cluster.index(&lost)?;
     let before = node_id(&cluster, index)?;
+    let members = identities(&cluster, &etcd)?;
 
     context.say(&format!("{lost} gets a new disk"));
     cluster.inject(&Fault::PowerCut { node: lost.clone() })?;
@@ -167,9 +168,30 @@ fn a_wiped_disk_is_replaced(context: &Context) -> Outcome {
     check(node_id(&cluster, index)? != before, || {
         "the disk was not new".into()
     })?;
+    for (name, old) in &members {
+        let new = etcd.identity(name)?;
+        check(new.cluster_id == old.cluster_id, || {
+            format!("{name} is in another cluster")
+        })?;
+        check((new.member_id != old.member_id) == (*name == lost), || {
+            format!("after {lost} lost its disk, {name} is {new:?} and was {old:?}")
+        })?;
+    }
+    let kept = etcd.get_local(&lost, "kept")?;
+    check(kept.as_deref() == Some("by the others"), || {
+        format!("on its new disk {lost} has {kept:?}")
+    })?;
     everywhere(&cluster, &etcd, "kept", "by the others")?;
     etcd.put("new", "with three again")?;
     everywhere(&cluster, &etcd, "new", "with three again")
+}
+
+/// Who each node's etcd says it is.
+fn identities(cluster: &Cluster, etcd: &Etcd) -> Result<Vec<(String, MemberIdentity)>, Stop> {
+    let names = cluster.nodes().iter().map(|node| node.name().to_owned());
+    names
+        .map(|name| Ok((name.clone(), etcd.identity(&name)?)))
+        .collect()
 }
 
 fn node_id(cluster: &Cluster, index: usize) -> Result<String, Stop> {
@@ -268,24 +290,42 @@ fn a_partition_of_a_minute_heals(context: &Context) -> Outcome {
         others.join(" and ")
     ));
     cluster.inject(&Fault::Partition {
-        groups: vec![vec![alone.clone()], others],
+        groups: vec![vec![alone.clone()], others.clone()],
     })?;
     let started = Instant::now();
     etcd.put_within("during", "the partition", ELECTION)?;
-    let stale = etcd.get(&alone, "during");
-    check(stale.is_err(), || {
-        format!("{alone} answers without a quorum: {stale:?}")
-    })?;
-    cluster.wait_for("another leader", ELECTION, |status| {
+    cluster.wait_for("another leader, and all to say so", ELECTION, |status| {
+        let healthy = |name: &str| {
+            let mut members = status.etcd.members.iter();
+            members.any(|member| member.name == name && member.healthy)
+        };
         status.leader().is_some_and(|name| name != alone)
+            && others.iter().all(|name| healthy(name))
+            && !healthy(&alone)
+            && status
+                .node(&alone)
+                .is_some_and(|node| node.notes.iter().any(|note| note.contains("no quorum")))
     })?;
+    refuses_without_a_quorum(context, &etcd, &alone)?;
+    for name in &others {
+        let found = etcd.get_within(name, "during", ELECTION)?;
+        check(found.as_deref() == Some("the partition"), || {
+            format!("{name}, of the majority, says {found:?}")
+        })?;
+    }
+    etcd.put_within("later", "in the partition", ELECTION)?;
     thread::sleep(Duration::from_secs(60).saturating_sub(started.elapsed()));
 
     cluster.inject(&Fault::Heal)?;
     context.wait_ready(&mut cluster)?;
     context.say("healed");
     everywhere(&cluster, &etcd, "during", "the partition")?;
+    everywhere(&cluster, &etcd, "later", "in the partition")?;
     context.say("every member answers");
+    let refused = etcd.get_within(&alone, REFUSED, ELECTION)?;
+    check(refused.is_none(), || {
+        format!("what was refused was written: {refused:?}")
+    })?;
     // Nobody was restarted for it: the partition was the LAN's fault.
     for node in cluster.nodes() {
         let unit = node.api()?.unit("etcd.service");
@@ -293,6 +333,27 @@ fn a_partition_of_a_minute_heals(context: &Context) -> Outcome {
         check(unit.restarts == 0, || {
             format!("etcd of {} was restarted", node.name())
         })?;
+    }
+    Ok(())
+}
+
+/// A key that nobody may ever read.
+const REFUSED: &str = "refused";
+
+/// It is there and answers, and says itself that it cannot.
+fn refuses_without_a_quorum(context: &Context, etcd: &Etcd, alone: &str) -> Outcome {
+    for said in [
+        etcd.refused_get(alone, "during")?,
+        etcd.refused_put(alone, REFUSED, "by the minority")?,
+    ] {
+        context.say(&format!("{alone} says: {said}"));
+        let reasons = ["request timed out", "no leader", "leader changed"];
+        check(
+            reasons
+                .iter()
+                .any(|reason| said.contains(&format!("etcdserver: {reason}"))),
+            || format!("{alone} refuses for another reason: {said}"),
+        )?;
     }
     Ok(())
 }

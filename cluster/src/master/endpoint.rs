@@ -6,6 +6,7 @@
 //! - `GET /v1/peer` is for other masters' certificates only.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,8 +23,8 @@ use spec_api::{ApiError, JoinAnswer, JoinRequest};
 use spec_config::{Config, Hostname};
 use subtle::ConstantTimeEq;
 
-use super::credentials;
-use super::decide::{Seat, Stage};
+use super::decide::{Record, Seat, Stage};
+use super::{credentials, record};
 
 /// Most bytes of a join request.
 const MAX_BODY: usize = 16 * 1024;
@@ -47,24 +48,33 @@ pub(super) struct PeerAnswer {
 pub(super) struct Endpoint {
     config: Config,
     seats: Vec<Seat>,
-    stage: Mutex<Stage>,
+    /// Where etcd's data is.
+    data: PathBuf,
+    record: Mutex<Option<Record>>,
     joins: Mutex<RateLimit>,
 }
 
 impl Endpoint {
-    pub(super) fn new(config: Config, seats: Vec<Seat>) -> Arc<Self> {
+    pub(super) fn new(config: Config, seats: Vec<Seat>, data: PathBuf) -> Arc<Self> {
         let joins = Mutex::new(RateLimit::new(Instant::now()));
         Arc::new(Self {
             config,
             seats,
-            stage: Mutex::new(Stage::Empty),
+            data,
+            record: Mutex::new(None),
             joins,
         })
     }
 
-    /// What other masters are told from now on.
-    pub(super) fn set_stage(&self, stage: Stage) {
-        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+    /// What other masters are told of from now on.
+    pub(super) fn set_record(&self, record: Option<Record>) {
+        *self.record.lock().unwrap_or_else(PoisonError::into_inner) = record;
+    }
+
+    /// Looked up each time: from one moment to the next etcd is started.
+    fn stage(&self) -> Stage {
+        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        Stage::of(record.as_ref(), record::data(record.as_ref(), &self.data))
     }
 
     /// The router of one connection.
@@ -98,12 +108,8 @@ async fn peer_answer(
             "only masters ask this, with their certificates".to_owned(),
         ));
     }
-    let stage = *endpoint
-        .stage
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
     Ok(Json(PeerAnswer {
-        stage,
+        stage: endpoint.stage(),
         seats: endpoint.seats.clone(),
     }))
 }
@@ -215,6 +221,7 @@ impl RateLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::master::decide::{Mode, RECORD_VERSION};
     use crate::master::tests::cluster;
 
     fn request(config: &Config, name: &str) -> JoinRequest {
@@ -227,7 +234,7 @@ mod tests {
     }
 
     async fn asked(request: JoinRequest, config: &Config) -> Result<JoinAnswer, Refusal> {
-        let endpoint = Endpoint::new(config.clone(), Vec::new());
+        let endpoint = Endpoint::new(config.clone(), Vec::new(), PathBuf::new());
         let peer = Peer {
             address: "127.0.0.9:1".parse().unwrap(),
             holder: None,
@@ -323,12 +330,31 @@ mod tests {
     #[tokio::test]
     async fn a_client_without_certificate_learns_nothing_of_etcd() {
         let config = cluster(&["127.0.0.2"]).remove(0);
-        let endpoint = Endpoint::new(config, Vec::new());
+        let endpoint = Endpoint::new(config, Vec::new(), PathBuf::new());
         let peer = Peer {
             address: "127.0.0.9:1".parse().unwrap(),
             holder: None,
         };
         assert!(peer_answer(State(endpoint), Extension(peer)).await.is_err());
+    }
+
+    #[test]
+    fn other_masters_hear_of_data_from_its_first_start_on() {
+        let config = cluster(&["127.0.0.2"]).remove(0);
+        let folder = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint::new(config, Vec::new(), folder.path().to_owned());
+        assert_eq!(endpoint.stage(), Stage::Empty);
+        endpoint.set_record(Some(Record {
+            version: RECORD_VERSION,
+            generation: 1,
+            mode: Mode::New,
+            initial_cluster: Vec::new(),
+            member_id: None,
+            confirmed: false,
+        }));
+        assert_eq!(endpoint.stage(), Stage::Bootstrapping);
+        std::fs::write(folder.path().join("member-1.started"), "3.5\n").unwrap();
+        assert_eq!(endpoint.stage(), Stage::Started);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use spec_layout::port;
 
 use super::credentials::Files;
 use super::decide::{Record, Seat};
+use crate::guard;
 
 /// A heartbeat and an election that slow disks and busy machines keep.
 const HEARTBEAT_MS: u32 = 250;
@@ -74,10 +75,13 @@ impl Environment<'_> {
             ("HEARTBEAT_INTERVAL", HEARTBEAT_MS.to_string()),
             ("ELECTION_TIMEOUT", ELECTION_MS.to_string()),
         ];
-        lines
+        let mut text: String = lines
             .iter()
             .map(|(key, value)| format!("ETCD_{key}={value}\n"))
-            .collect()
+            .collect();
+        // For the guard, which reads the same file.
+        text += &format!("{}={}\n", guard::CONFIRMED, self.record.confirmed);
+        text
     }
 }
 
@@ -120,6 +124,7 @@ mod tests {
             "ETCD_INITIAL_CLUSTER_STATE=existing",
             "ETCD_PEER_CLIENT_CERT_AUTH=true",
             "ETCD_KEY_FILE=/keys/server.key",
+            "BEDPLATE_ETCD_CONFIRMED=false",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }

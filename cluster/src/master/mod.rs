@@ -5,7 +5,8 @@
 //! nodes join at its endpoint ([`endpoint`]), a learner is promoted, a member that the cluster has given up is
 //! replaced, certificates are renewed, and the node API is told how the members are ([`view`]).
 //!
-//! It may die at any moment: etcd runs on without it, and what it has decided is kept.
+//! It may die at any moment: etcd runs on without it, and what it has decided is kept. What it decides it decides
+//! anew at each look, also while etcd runs.
 
 mod credentials;
 mod decide;
@@ -23,19 +24,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use client::serve::{Limits, serve};
+use client::serve::{Limits, listen, serve};
 use client::tls::{self, Clients, ServerKey};
 use client::trust::Purpose;
 use hyper_util::service::TowerToHyperService;
 use spec_config::{Config, Pem};
 use spec_layout::{path, port};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::{logging, notify};
 use credentials::Files;
-use decide::{Decision, Record, Seat, Sight};
+use decide::{Decision, Record, Seat, Sight, Stage};
 use endpoint::Endpoint;
 use environment::Environment;
 use links::Links;
@@ -43,6 +43,8 @@ use view::View;
 
 /// Mode of etcd's environment: it names files and holds no secret.
 const ENVIRONMENT_MODE: u32 = 0o644;
+/// Open connections of one node or master to the endpoint: each needs one.
+const CONNECTIONS_OF_ONE: usize = 8;
 /// How often to look while something is to be done, and when all is well.
 const BUSY: Duration = Duration::from_secs(1);
 const CALM: Duration = Duration::from_secs(3);
@@ -150,8 +152,8 @@ struct Master {
     view: Arc<View>,
     /// The endpoint and the view; they end with the master.
     servers: JoinSet<()>,
-    /// READY is said, and etcd's environment is that of the record.
-    ready: bool,
+    /// The record that etcd's environment is made of; `None` before READY.
+    started: Option<Record>,
 }
 
 impl Master {
@@ -170,8 +172,8 @@ impl Master {
         let files = Files::new(places.keys.clone());
         let credentials = credentials::renew(&config, &files)?;
         let server_key = ServerKey::new(&credentials.master.certificate, &credentials.master.key)?;
-        let endpoint = Endpoint::new(config.clone(), seats.clone());
-        endpoint.set_stage(Record::stage(record.as_ref()));
+        let endpoint = Endpoint::new(config.clone(), seats.clone(), places.data.clone());
+        endpoint.set_record(record.clone());
         let mut servers = JoinSet::new();
         let view = View::serve(&places.socket, &mut servers)?;
         let mut master = Self {
@@ -185,7 +187,7 @@ impl Master {
             server_key,
             record,
             view,
-            ready: false,
+            started: None,
             config,
             places,
         };
@@ -195,14 +197,7 @@ impl Master {
 
     /// Serves the endpoint in a task of its own.
     async fn listen(&mut self) -> Result<(), Error> {
-        let listener = match TcpListener::bind(self.places.endpoint).await {
-            Ok(listener) => listener,
-            // A kernel without IPv6.
-            Err(_) if self.places.endpoint.is_ipv6() => {
-                TcpListener::bind(SocketAddr::from(([0u8; 4], self.places.endpoint.port()))).await?
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let listener = listen(self.places.endpoint).await?;
         let clients = Clients {
             roots: self
                 .config
@@ -216,9 +211,13 @@ impl Master {
             anonymous: true,
         };
         let tls = tls::server_config(self.server_key.clone(), &clients)?;
+        let limits = Limits {
+            connections_of_one: CONNECTIONS_OF_ONE,
+            ..Limits::default()
+        };
         let endpoint = self.endpoint.clone();
         self.servers
-            .spawn(serve(listener, tls, Limits::default(), move |peer| {
+            .spawn(serve(listener, tls, limits, move |peer| {
                 TowerToHyperService::new(endpoint.router(peer))
             }));
         Ok(())
@@ -228,8 +227,8 @@ impl Master {
     async fn run(mut self) -> Result<(), Error> {
         loop {
             self.renew_if_due()?;
-            let calm = self.step().await?;
-            tokio::time::sleep(if calm { CALM } else { BUSY }).await;
+            let pause = self.step().await?;
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -246,13 +245,19 @@ impl Master {
         Ok(())
     }
 
-    /// One round; whether nothing is left to do.
-    async fn step(&mut self) -> Result<bool, Error> {
+    /// One round; how long until the next one.
+    async fn step(&mut self) -> Result<Duration, Error> {
         let sight = self.look().await;
         match decide::decide(&sight) {
-            Decision::Start { record, fresh } => {
-                self.start_etcd(record, fresh)?;
-                self.attend(&sight).await
+            Decision::Keep { record } => {
+                self.keep(record)?;
+                return Ok(Duration::ZERO);
+            }
+            Decision::Start { record } => {
+                self.start_etcd(record)?;
+                if self.attend(&sight).await? {
+                    return Ok(CALM);
+                }
             }
             Decision::Remove { id } => {
                 log::warn!(
@@ -264,36 +269,24 @@ impl Master {
                         "etcd does not take the lost member out: {error}"
                     )]);
                 }
-                Ok(false)
             }
-            Decision::AddLearner => {
-                self.add_learner(&sight).await?;
-                Ok(false)
-            }
-            Decision::Wait { reasons } => {
-                self.wait(reasons);
-                Ok(false)
-            }
+            Decision::AddLearner => self.add_learner(&sight).await?,
+            Decision::Wait { reasons } => self.wait(reasons),
         }
+        Ok(BUSY)
     }
 
     async fn look(&self) -> Sight {
-        let data = self
-            .record
-            .as_ref()
-            .is_some_and(|record| record.has_data(&self.places.data));
-        let settled = self
-            .record
-            .as_ref()
-            .is_some_and(|record| data || !record.confirmed);
+        let (own, seats, record) = (self.own.clone(), self.seats.clone(), self.record.clone());
+        let data = record::data(record.as_ref(), &self.places.data);
         let members = self.links.members().await;
         // The other masters are asked only where a new cluster might begin.
-        let peers = if settled || members.is_some() {
-            Vec::new()
+        let alone = members.is_none() && !Stage::of(record.as_ref(), data).has_data();
+        let peers = if alone {
+            self.links.peers(&seats).await
         } else {
-            self.links.peers(&self.seats).await
+            Vec::new()
         };
-        let (own, seats, record) = (self.own.clone(), self.seats.clone(), self.record.clone());
         Sight {
             own,
             seats,
@@ -329,17 +322,18 @@ impl Master {
     /// Writes a record; what is told to other masters follows from it.
     fn keep(&mut self, record: Record) -> Result<(), Error> {
         record::write(&self.places.record, &record)?;
-        self.endpoint.set_stage(Record::stage(Some(&record)));
+        self.endpoint.set_record(Some(record.clone()));
         self.record = Some(record);
         Ok(())
     }
 
-    /// Lets etcd start with the record, or start again with another one.
-    fn start_etcd(&mut self, record: Record, fresh: bool) -> Result<(), Error> {
-        if fresh {
+    /// Lets etcd start with the record: its environment is that of the record from here on. etcd of a member that
+    /// was taken out ends by itself, and PID 1 starts it again, as the new one.
+    fn start_etcd(&mut self, record: Record) -> Result<(), Error> {
+        if self.record.as_ref() != Some(&record) {
             self.keep(record.clone())?;
         }
-        if self.ready && !fresh {
+        if self.started.as_ref() == Some(&record) {
             return Ok(());
         }
         let environment = Environment {
@@ -358,15 +352,20 @@ impl Master {
             environment.text().as_bytes(),
             ENVIRONMENT_MODE,
         )?;
-        let status = format!(
-            "etcd starts in {}, cluster state {}",
-            record.data_folder(),
-            record.mode
-        );
-        log::info!("{status}");
-        notify::ready(&status);
-        self.view.decided(&status);
-        self.ready = true;
+        let generation = self
+            .started
+            .replace(record.clone())
+            .map(|old| old.generation);
+        if generation != Some(record.generation) {
+            let status = format!(
+                "etcd starts in {}, cluster state {}",
+                record.data_folder(),
+                record.mode
+            );
+            log::info!("{status}");
+            notify::ready(&status);
+            self.view.decided(&status);
+        }
         Ok(())
     }
 
@@ -402,21 +401,19 @@ impl Master {
         )
     }
 
-    /// From now on the data holds votes and is never begun anew.
+    /// From now on the data is never begun anew.
     fn confirm(&mut self, member: &decide::Member) -> Result<(), Error> {
-        let Some(record) = &self.record else {
-            return Ok(());
-        };
-        let runs = !member.client_urls.is_empty();
-        if !runs || (record.confirmed && record.member_id == Some(member.id)) {
-            return Ok(());
+        let confirmed = self
+            .record
+            .as_ref()
+            .and_then(|record| decide::confirmed(record, member));
+        match confirmed {
+            Some(record) => {
+                log::info!("this node's etcd member is {:x}", member.id);
+                self.start_etcd(record)
+            }
+            None => Ok(()),
         }
-        log::info!("this node's etcd member is {:x}", member.id);
-        self.keep(Record {
-            confirmed: true,
-            member_id: Some(member.id),
-            ..record.clone()
-        })
     }
 }
 

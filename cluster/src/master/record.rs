@@ -6,6 +6,7 @@ use std::path::Path;
 use client::key_file::{self, SECRET};
 
 use super::decide::{RECORD_VERSION, Record};
+use crate::data::{self, Data};
 
 /// Reads the record; `None` where there is none. One that cannot be read is an error and not an absence: an absent
 /// one lets a new member begin.
@@ -34,6 +35,13 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Record>> {
         )));
     }
     Ok(Some(record))
+}
+
+/// What became of the record's data.
+pub(super) fn data(record: Option<&Record>, below: &Path) -> Data {
+    record.map_or(Data::Unused, |record| {
+        data::of(&below.join(record.data_folder()))
+    })
 }
 
 /// Writes the record whole.

@@ -1,20 +1,21 @@
-//! Masters at work: configs for all tests, and whole clusters against a real etcd.
-//!
-//! The latter need etcd and take a minute: `BEDPLATE_TEST_ETCD=/usr/bin/etcd cargo test -p cluster -- --ignored`.
+//! Masters at work: configs for all tests, and a whole cluster with the etcd of the images.
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
+use std::rc::Rc;
 use std::time::Instant;
 
 use client::ca::Roots;
 use client::trust::Root;
+use image::tool::Tools;
 use spec_api::ClusterView;
 use spec_config::{Cluster, Issuer, Issuers, Network, Node, Role, Secret, Trust};
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::guard;
 
 /// Configs of masters dev-1, dev-2 and so on, at these addresses.
 pub(super) fn cluster(addresses: &[&str]) -> Vec<Config> {
@@ -74,8 +75,31 @@ pub(super) fn cluster(addresses: &[&str]) -> Vec<Config> {
     masters.iter().map(config).collect()
 }
 
+/// etcd as it is locked for the images; nothing where it is not in the cache and no mirror can be reached.
+fn locked_etcd(within: &Path) -> Option<Rc<Tools>> {
+    let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes/node-cloud.toml");
+    let needed = ["etcd-server", "libc6"];
+    let tools = Tools::locked(
+        &recipe,
+        |lock| {
+            let packages = lock.packages.iter();
+            let chosen = packages.filter(|package| needed.contains(&package.name.as_str()));
+            chosen.cloned().collect()
+        },
+        within,
+    );
+    match tools {
+        Err(error @ (image::Error::Network(_) | image::Error::Gone(_))) => {
+            qemu_tests::runner::skip(&error.to_string());
+            None
+        }
+        tools => Some(Rc::new(tools.unwrap())),
+    }
+}
+
 /// A node: its folder is its disk, and this plays PID 1 for etcd.
 struct Machine {
+    tools: Rc<Tools>,
     config: Config,
     folder: tempfile::TempDir,
     etcd: Option<Child>,
@@ -83,8 +107,9 @@ struct Machine {
 }
 
 impl Machine {
-    fn new(config: Config) -> Self {
+    fn new(config: Config, tools: Rc<Tools>) -> Self {
         Self {
+            tools,
             config,
             folder: tempfile::tempdir().unwrap(),
             etcd: None,
@@ -119,32 +144,42 @@ impl Machine {
         }));
     }
 
-    /// Starts etcd when its environment is there, and again whenever it has ended: `Restart=always`.
+    /// Starts etcd when its environment is there, and again whenever it has ended: `Restart=always`, with the guard
+    /// before and after.
     fn supervise(&mut self) {
-        let ended = self
-            .etcd
-            .as_mut()
-            .is_none_or(|etcd| etcd.try_wait().unwrap().is_some());
-        let Ok(environment) = std::fs::read_to_string(self.places().environment) else {
+        let environment = std::fs::read_to_string(self.places().environment).unwrap_or_default();
+        let variables: Vec<_> = environment
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .collect();
+        let value = |name| {
+            let variable = variables.iter().find(|(known, _)| *known == name);
+            variable.map(|(_, value)| *value)
+        };
+        let Some(data) = value("ETCD_DATA_DIR").map(Path::new) else {
             return;
         };
-        if ended {
-            let log = self.folder.path().join("etcd.log");
-            let log = std::fs::File::options()
-                .create(true)
-                .append(true)
-                .open(log)
-                .unwrap();
-            let variables = environment.lines().filter_map(|line| line.split_once('='));
-            let etcd = Command::new(std::env::var("BEDPLATE_TEST_ETCD").unwrap())
-                .env_clear()
-                .envs(variables)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(log)
-                .spawn();
-            self.etcd = Some(etcd.unwrap());
+        let confirmed = value(guard::CONFIRMED) == Some("true");
+        if let Some(etcd) = &mut self.etcd {
+            if etcd.try_wait().unwrap().is_none() {
+                return;
+            }
+            self.etcd = None;
+            guard::ended(data, confirmed).unwrap();
         }
+        if let Err(reason) = guard::before_start(data, confirmed, "3.5".parse().unwrap()) {
+            eprintln!("{reason}");
+            return;
+        }
+        let log = self.folder.path().join("etcd.log");
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .unwrap();
+        let mut etcd = self.tools.command("etcd").unwrap();
+        etcd.envs(variables).stdout(Stdio::null()).stderr(log);
+        self.etcd = Some(etcd.spawn().unwrap());
     }
 
     fn switch_off(&mut self) {
@@ -177,7 +212,7 @@ impl Drop for Machine {
     }
 }
 
-/// Looks after all machines until `done`, for at most a minute.
+/// Looks after all machines until `done`; gives up when that is never.
 async fn until(machines: &mut [Machine], what: &str, done: impl Fn(&[ClusterView]) -> bool) {
     let began = Instant::now();
     loop {
@@ -193,7 +228,7 @@ async fn until(machines: &mut [Machine], what: &str, done: impl Fn(&[ClusterView
             eprintln!("{what}: after {:.1} s", began.elapsed().as_secs_f64());
             return;
         }
-        if began.elapsed() > Duration::from_secs(90) {
+        if began.elapsed() > Duration::from_secs(300) {
             let logs = machines
                 .iter()
                 .map(|machine| log_tail(machine.folder.path()))
@@ -230,18 +265,62 @@ fn healthy(views: &[ClusterView], voters: usize) -> bool {
 }
 
 #[tokio::test]
-#[ignore = "needs etcd: BEDPLATE_TEST_ETCD"]
-async fn three_masters_bootstrap_and_one_that_lost_its_disk_is_replaced() {
+async fn a_cluster_begins_and_replaces_what_is_lost_or_taken_out() {
     tls::install_provider();
+    let folder = tempfile::tempdir().unwrap();
+    let Some(etcd) = locked_etcd(folder.path()) else {
+        return;
+    };
     let mut machines: Vec<Machine> = cluster(&["127.0.1.1", "127.0.1.2", "127.0.1.3"])
         .into_iter()
-        .map(Machine::new)
+        .map(|config| Machine::new(config, etcd.clone()))
         .collect();
+    begins_when_all_are_there(&mut machines).await;
+    let first = ids(&machines[0].view().await.members);
 
+    machines[1].switch_off();
+    machines[1].switch_on().await;
+    until_healthy(&mut machines, "one that was switched off comes back").await;
+    assert_eq!(ids(&machines[0].view().await.members), first);
+
+    machines[2].switch_off();
+    machines[2].wipe();
+    machines[2].switch_on().await;
+    until_healthy(&mut machines, "one that lost its disk is replaced").await;
+    let second = ids(&machines[0].view().await.members);
+    assert_eq!(second[..2], first[..2]);
+    assert_ne!(second[2], first[2]);
+
+    take_out(&mut machines, 1, &second[1]).await;
+    until(
+        &mut machines,
+        "one that was taken out enters anew",
+        |views| {
+            healthy(views, 3)
+                && views
+                    .iter()
+                    .all(|view| !ids(&view.members).contains(&second[1]))
+        },
+    )
+    .await;
+    let third = ids(&machines[0].view().await.members);
+    assert_eq!((&third[0], &third[2]), (&second[0], &second[2]));
+
+    for machine in &mut machines {
+        machine.switch_off();
+    }
+    for machine in &mut machines {
+        machine.switch_on().await;
+    }
+    until_healthy(&mut machines, "all were switched off and come back").await;
+    assert_eq!(ids(&machines[0].view().await.members), third);
+}
+
+async fn begins_when_all_are_there(machines: &mut [Machine]) {
     machines[0].switch_on().await;
     machines[1].switch_on().await;
     until(
-        &mut machines,
+        machines,
         "the first two wait for the third by name",
         |views| {
             views.iter().all(|view| {
@@ -251,48 +330,27 @@ async fn three_masters_bootstrap_and_one_that_lost_its_disk_is_replaced() {
     )
     .await;
     machines[2].switch_on().await;
-    until(&mut machines, "three members are healthy", |views| {
-        healthy(views, 3)
-    })
-    .await;
-    let first = machines[0].view().await.members;
+    until_healthy(machines, "three members are healthy").await;
+}
 
-    machines[1].switch_off();
-    machines[1].switch_on().await;
-    until(
-        &mut machines,
-        "one that was switched off comes back",
-        |views| healthy(views, 3),
-    )
-    .await;
-    assert_eq!(ids(&machines[0].view().await.members), ids(&first));
+async fn until_healthy(machines: &mut [Machine], what: &str) {
+    let count = machines.len();
+    until(machines, what, |views| healthy(views, count)).await;
+}
 
-    machines[2].switch_off();
-    machines[2].wipe();
-    machines[2].switch_on().await;
-    until(
-        &mut machines,
-        "one that lost its disk is replaced",
-        |views| healthy(views, 3),
-    )
-    .await;
-    let second = machines[0].view().await.members;
-    assert_eq!(ids(&second)[..2], ids(&first)[..2]);
-    assert_ne!(ids(&second)[2], ids(&first)[2]);
-
-    for machine in &mut machines {
-        machine.switch_off();
+/// As an operator would, while the member and its master run.
+async fn take_out(machines: &mut [Machine], at: usize, id: &str) {
+    let machine = &machines[at];
+    let files = Files::new(machine.folder.path().join("other-keys"));
+    let own = credentials::renew(&machine.config, &files).unwrap();
+    let links = Links::new(&machine.config, &own).unwrap();
+    let id = u64::from_str_radix(id, 16).unwrap();
+    // etcd refuses until it has seen all members well for a while.
+    while let Err(error) = links.remove(id).await {
+        assert_eq!(error.status(), Some(503), "{error}");
+        machines.iter_mut().for_each(Machine::supervise);
+        tokio::time::sleep(Duration::from_millis(300)).await;
     }
-    for machine in &mut machines {
-        machine.switch_on().await;
-    }
-    until(
-        &mut machines,
-        "all were switched off and come back",
-        |views| healthy(views, 3),
-    )
-    .await;
-    assert_eq!(ids(&machines[0].view().await.members), ids(&second));
 }
 
 /// Member ids in the order of the nodes' names.

@@ -52,31 +52,20 @@ pub(crate) fn format(tree: &Tree, tools: &Tools) -> Result<Vec<u8>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::Cache;
-    use crate::fetch::Fetcher;
     use crate::tree::Kind;
-    use crate::{Error, Quiet, lock, package, tool};
     use std::os::unix::fs::MetadataExt;
     use std::path::Path;
 
-    /// The tools of the base recipe's lock; nothing where no mirror has them.
+    /// The tools of the base recipe; nothing where they are not in the cache and no mirror can be reached.
     fn tools(within: &Path) -> Option<Tools> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes/base.toml");
-        let recipe = lock::read_recipe(&path).unwrap();
-        let locked = lock::read_lock(&lock::beside(&path)).unwrap();
-        let fetched = Fetcher::new(&recipe, false)
-            .and_then(|fetcher| fetcher.packages(&locked.tools.packages, &Quiet));
-        let debs = match fetched {
+        let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes/base.toml");
+        match Tools::locked(&recipe, |lock| lock.tools.packages.clone(), within) {
             Err(error @ (Error::Network(_) | Error::Gone(_))) => {
                 qemu_tests::runner::skip(&error.to_string());
-                return None;
+                None
             }
-            fetched => fetched.unwrap(),
-        };
-        let read =
-            |deb: &crate::fetch::LocalDeb| package::read(deb, b"", &tool::admit, &Cache::none());
-        let packages: Vec<_> = debs.iter().map(read).collect::<Result<_, _>>().unwrap();
-        Some(Tools::unpack(&packages, within).unwrap())
+            tools => Some(tools.unwrap()),
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How a cluster is, asked of all its nodes at once.
 
-use super::Node;
+use super::{Node, members};
 use client::node::NodeClient;
 use serde::{Deserialize, Serialize};
 use spec_api::{EtcdMember, NodeStatus};
@@ -153,30 +153,20 @@ pub(super) fn ask(name: &str, nodes: &mut [Node]) -> ClusterStatus {
         name: name.to_owned(),
         ..ClusterStatus::default()
     };
-    let mut best: &[EtcdMember] = &[];
-    for (node, answer) in nodes.iter().zip(&answers) {
-        status.nodes.push(view(node, answer.as_ref()));
-        if let Some(Ok((_, members))) = answer
-            && healthy(members) > healthy(best)
-        {
-            best = members;
-        }
+    let told = |answer: &Option<Result<Answer, String>>| match answer {
+        Some(Ok((_, members))) if !members.is_empty() => Some(members.clone()),
+        _ => None,
+    };
+    let told: Vec<Option<Vec<EtcdMember>>> = answers.iter().map(told).collect();
+    let all: Vec<&[EtcdMember]> = told.iter().flatten().map(Vec::as_slice).collect();
+    status.etcd.members = members::agreed(&all);
+    for ((node, answer), told) in nodes.iter().zip(&answers).zip(&told) {
+        let mut view = view(node, answer.as_ref());
+        let dissent = |own: &Vec<EtcdMember>| members::dissent(own, &status.etcd.members);
+        view.notes.extend(told.as_ref().and_then(dissent));
+        status.nodes.push(view);
     }
-    status.etcd.members = best
-        .iter()
-        .map(|member| MemberView {
-            name: member.name.clone(),
-            healthy: member.healthy,
-            leader: member.leader,
-        })
-        .collect();
-    status.etcd.members.sort_by(|a, b| a.name.cmp(&b.name));
     status
-}
-
-/// Of answers that differ, as in a partition, the one of the majority's side has more healthy members.
-fn healthy(members: &[EtcdMember]) -> usize {
-    members.iter().filter(|member| member.healthy).count()
 }
 
 /// A connection of its own each time: one that is kept would hang on a node that lost its power.

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::serve::{Limits, Peer, serve};
+use client::serve::{Limits, Peer, listen, serve};
 use client::tls::{self, Clients, ServerKey};
 use client::trust::Purpose;
 use hyper_util::service::TowerToHyperService;
@@ -88,7 +88,7 @@ async fn work() -> std::io::Result<()> {
     .await;
     let key = ServerKey::new(&credentials.certificate, &credentials.key)
         .map_err(std::io::Error::other)?;
-    let listener = listen(port::NODE_API).await?;
+    let listener = listen(SocketAddr::from(([0u16; 8], port::NODE_API))).await?;
     notify::status(&format!("the API answers on port {}", port::NODE_API));
     log::info!("the API answers on port {}", port::NODE_API);
     tokio::spawn(keep_renewed(config.clone(), key.clone()));
@@ -104,14 +104,6 @@ fn load() -> std::io::Result<Option<NodeConfig>> {
             error.kind(),
             format!("{}: {error}", path::NODE_CONFIG),
         )),
-    }
-}
-
-/// All addresses of both families, or of IPv4 where the kernel has no IPv6.
-async fn listen(port: u16) -> std::io::Result<TcpListener> {
-    match TcpListener::bind(SocketAddr::from(([0u16; 8], port))).await {
-        Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind(SocketAddr::from(([0u8; 4], port))).await,
     }
 }
 
