@@ -42,7 +42,8 @@ pub(crate) struct NodeHost {
     pub(crate) reports: BTreeMap<i32, (UnitId, ExecReport)>,
     /// Descriptors handed over for transient units that have not started.
     pub(crate) handed: BTreeMap<UnitId, Vec<OwnedFd>>,
-    pidfds: BTreeMap<i32, OwnedFd>,
+    /// Processes of units, each as itself: a number may be used anew.
+    pub(crate) pidfds: BTreeMap<i32, OwnedFd>,
 }
 
 impl NodeHost {
@@ -62,22 +63,31 @@ impl NodeHost {
         Ok(host)
     }
 
-    /// A process was waited for.
+    /// A process was collected, or is nobody's main one any more: what was kept for it is given back.
     pub(crate) fn process_gone(&mut self, pid: i32) {
-        self.pidfds.remove(&pid);
+        if let Some(pidfd) = self.pidfds.remove(&pid) {
+            self.events.remove(&pidfd);
+        }
         if let Some((_, report)) = self.reports.remove(&pid) {
             self.events.remove(&report.pipe);
         }
     }
 
-    /// A process that a service names as its main one. Its status, if it has ended already.
-    pub(crate) fn adopt(&mut self, pid: i32, id: UnitId) -> Option<ExitStatus> {
-        if let Some(fd) = Pid::from_raw(pid)
-            .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok())
-        {
-            self.pidfds.insert(pid, fd);
+    /// Waits for a process that a service names as its main one, be it a child of ours or not.
+    pub(crate) fn adopt(&mut self, pid: i32, id: UnitId) -> std::io::Result<()> {
+        let number = Pid::from_raw(pid).ok_or(std::io::ErrorKind::InvalidInput)?;
+        let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty())?;
+        self.events.add(&pidfd, Source::Named(pid.unsigned_abs()))?;
+        self.pidfds.insert(pid, pidfd);
+        self.reaper.register(pid, (id, Role::Main));
+        Ok(())
+    }
+
+    /// A process named as a main one has ended: told once, its descriptor stays ready until it is closed.
+    pub(crate) fn unwatch(&self, pid: i32) {
+        if let Some(pidfd) = self.pidfds.get(&pid) {
+            self.events.remove(pidfd);
         }
-        self.reaper.register_known(pid, (id, Role::Main))
     }
 
     fn plan(&self, service: &Spawn<'_>, accounts: Accounts) -> Result<ExecPlan, String> {
@@ -183,7 +193,7 @@ impl Host for NodeHost {
         let spawned = spawn::spawn(&plan, name, Some(group.as_fd()), &fds)
             .map_err(|cause| format!("process: {cause}"))?;
         let pid = spawned.child.pid;
-        self.reaper.register_new(pid, (service.id, service.role));
+        self.reaper.register(pid, (service.id, service.role));
         self.pidfds.insert(pid, spawned.child.pidfd);
         if self
             .events

@@ -486,8 +486,23 @@ impl Machine<'_> {
             let message = format!("main process ended: {}", describe(status));
             self.state.reason.get_or_insert(message);
         }
+        self.main_over(outcome);
+    }
+
+    /// The main process, which was no child of ours, has ended. How, only its parent knows: it counts as well, as in
+    /// systemd.
+    pub(crate) fn main_gone(&mut self) {
+        let message = "its main process has ended; not being our child, it does not say how";
+        self.host.say(Level::Notice, &self.unit.name, message);
+        self.state.main = None;
+        self.main_over(Outcome::Success);
+    }
+
+    /// What follows from the end of the main process.
+    fn main_over(&mut self, outcome: Outcome) {
+        let oneshot = self.kind() == ServiceType::Oneshot;
         match self.state.phase {
-            Phase::Start if oneshot && clean => {
+            Phase::Start if oneshot && outcome == Outcome::Success => {
                 self.state.command += 1;
                 self.allow(self.unit.service.timeout.start(true));
                 match self.run(Role::Main) {

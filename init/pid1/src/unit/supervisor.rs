@@ -37,6 +37,8 @@ pub(crate) struct Supervisor {
     notify: Option<NotifySocket>,
     pub(super) control: Option<Control>,
     shutdown: Option<shutdown::Shutdown>,
+    /// Processes that have ended may wait to be collected, and no signal will tell.
+    unreaped: bool,
 }
 
 impl Supervisor {
@@ -74,6 +76,7 @@ impl Supervisor {
             notify,
             control,
             shutdown: None,
+            unreaped: false,
         })
     }
 
@@ -456,20 +459,27 @@ impl Supervisor {
         let until = next.map_or(longest, |next| {
             longest.min(Duration::from_micros(next.saturating_sub(now)))
         });
+        let until = if self.unreaped { Duration::ZERO } else { until };
         let mut ready = self.host.events.wait(until)?;
+        if self.unreaped && !ready.contains(&Source::Signals) {
+            ready.push(Source::Signals);
+        }
         // What a process said, and whether its program ran, is heard before its end.
         ready.sort_by_key(|source| match source {
             Source::Exec(_) => 0,
             Source::Notify => 1,
-            Source::Signals => 2,
+            Source::Signals | Source::Named(_) => 2,
             Source::Cgroups => 3,
             Source::Control | Source::Client(_) => 4,
         });
         for source in ready {
             match source {
                 Source::Exec(pid) => self.exec_report(pid as i32),
-                Source::Notify => self.hear(),
+                Source::Notify => {
+                    self.hear();
+                }
                 Source::Signals => self.take_signals(),
+                Source::Named(pid) => self.named_ended(pid as i32),
                 Source::Cgroups => self.groups_changed(),
                 Source::Control => self.accept(),
                 Source::Client(number) => self.serve(number),

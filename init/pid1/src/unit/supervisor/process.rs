@@ -6,9 +6,10 @@ use spec_unit::graph::UnitId;
 use super::super::spawn::ExecOutcome;
 use super::super::supervise::{Host as _, Role};
 use super::Supervisor;
+use crate::reap;
 
-/// Most messages of one kind taken per turn.
-const BATCH: usize = 64;
+/// After so many messages the processes that have ended wait for the next turn.
+const MESSAGES: usize = 256;
 
 impl Supervisor {
     pub(super) fn exec_report(&mut self, pid: i32) {
@@ -40,26 +41,39 @@ impl Supervisor {
                 other => crate::notice!("signal {other} means nothing here"),
             }
         }
-        self.reap();
+        self.reap(reap::ended);
     }
 
-    fn reap(&mut self) {
-        loop {
-            let (ended, more) = self.host.reaper.reap();
-            for (pid, (id, role), status) in ended {
-                self.ended(pid, id, role, status);
-            }
-            if !more {
+    /// Collects the processes that have ended, each after what it said last was heard. Of many a part, and the rest
+    /// in the next turn: the kernel tells of any number of ends by one signal.
+    pub(super) fn reap(&mut self, mut ended: impl FnMut() -> Option<i32>) {
+        self.unreaped = true;
+        let mut heard = 0;
+        for _ in 0..reap::BATCH {
+            let Some(pid) = ended() else {
+                self.unreaped = false;
+                return;
+            };
+            heard += self.bury(pid);
+            if heard >= MESSAGES {
                 return;
             }
         }
     }
 
-    fn ended(&mut self, pid: i32, id: UnitId, role: Role, status: ExitStatus) {
-        if self.host.reports.contains_key(&pid) {
-            self.exec_report(pid);
-        }
+    /// Hears a process that has ended for the last time and collects it; how many messages that took.
+    pub(super) fn bury(&mut self, pid: i32) -> usize {
+        let heard = self.hear();
+        let status = reap::collect(pid);
+        self.exec_report(pid);
         self.host.process_gone(pid);
+        if let (Some((id, role)), Some(status)) = (self.host.reaper.forget(pid), status) {
+            self.ended(pid, id, role, status);
+        }
+        heard
+    }
+
+    fn ended(&mut self, pid: i32, id: UnitId, role: Role, status: ExitStatus) {
         let Some(state) = self.states.get(id) else {
             return;
         };
@@ -72,40 +86,73 @@ impl Supervisor {
         });
     }
 
-    /// Takes in what services say.
-    pub(super) fn hear(&mut self) {
-        for _ in 0..BATCH {
-            let received = match &self.notify {
-                Some(socket) => socket.receive(),
-                None => return,
-            };
-            let (pid, message) = match received {
-                Ok(Some(received)) => received,
-                Ok(None) => return,
-                Err(cause) => return crate::warning!("notify socket: {cause}"),
-            };
-            let Some(id) = self.unit_of(pid) else {
-                crate::debug!("process {pid} belongs to no unit; its message is dropped");
-                continue;
-            };
-            let heard = self
-                .with_machine(id, |machine| machine.hears(pid))
-                .unwrap_or(false);
-            if !heard {
-                let unit = self
-                    .graph
-                    .unit(id)
-                    .map(|unit| unit.name.as_str())
-                    .unwrap_or_default();
-                crate::debug!("{unit}: process {pid} may not speak for it (NotifyAccess=)");
-                continue;
-            }
-            if let Some(main) = message.main_pid {
-                self.new_main(id, main);
-            }
-            self.with_machine(id, |machine| machine.notified(&message));
-            self.announce(id);
+    /// A process named as a main one has ended. A child of ours is left to the reaper, who learns how.
+    pub(super) fn named_ended(&mut self, pid: i32) {
+        self.host.unwatch(pid);
+        if !reap::is_child(pid) {
+            self.alien_ended(pid);
         }
+    }
+
+    /// A main process that is not our child has ended.
+    fn alien_ended(&mut self, pid: i32) {
+        self.host.process_gone(pid);
+        let Some((id, _)) = self.host.reaper.forget(pid) else {
+            return;
+        };
+        if self
+            .states
+            .get(id)
+            .is_some_and(|state| state.main == Some(pid))
+        {
+            self.with_machine(id, |machine| machine.main_gone());
+        }
+    }
+
+    /// Takes in what services have said until now; how many messages.
+    pub(super) fn hear(&mut self) -> usize {
+        let most = self
+            .notify
+            .as_ref()
+            .map_or(0, |socket| socket.most_waiting());
+        (0..most).take_while(|_| self.hear_one()).count()
+    }
+
+    /// Takes in the next message; whether there was one.
+    fn hear_one(&mut self) -> bool {
+        let (pid, message) = match self.notify.as_ref().map(|socket| socket.receive()) {
+            Some(Ok(Some(received))) => received,
+            Some(Err(cause)) => {
+                crate::warning!("notify socket: {cause}");
+                return false;
+            }
+            None | Some(Ok(None)) => return false,
+        };
+        let Some(id) = self.unit_of(pid) else {
+            crate::debug!("process {pid} belongs to no unit; its message is dropped");
+            return true;
+        };
+        let heard = self
+            .with_machine(id, |machine| machine.hears(pid))
+            .unwrap_or(false);
+        if !heard {
+            let unit = self.name_of(id);
+            crate::debug!("{unit}: process {pid} may not speak for it (NotifyAccess=)");
+            return true;
+        }
+        if let Some(main) = message.main_pid {
+            self.new_main(id, main);
+        }
+        self.with_machine(id, |machine| machine.notified(&message));
+        self.announce(id);
+        true
+    }
+
+    fn name_of(&self, id: UnitId) -> &str {
+        self.graph
+            .unit(id)
+            .map(|unit| unit.name.as_str())
+            .unwrap_or_default()
     }
 
     /// The unit of a process: as registered, or by its control group.
@@ -125,28 +172,29 @@ impl Supervisor {
     }
 
     /// A service names its main process, which must be one of its own.
-    fn new_main(&mut self, id: UnitId, pid: i32) {
-        let old = self.states.get(id).and_then(|state| state.main);
+    pub(super) fn new_main(&mut self, id: UnitId, pid: i32) {
+        let Some(state) = self.states.get(id) else {
+            return;
+        };
+        let (old, control) = (state.main, state.control);
         if old == Some(pid) {
             return;
         }
-        if self.unit_of(pid) != Some(id) {
-            let unit = self
-                .graph
-                .unit(id)
-                .map(|unit| unit.name.as_str())
-                .unwrap_or_default();
+        if self.unit_of(pid) != Some(id) || control == Some(pid) {
+            let unit = self.name_of(id);
             return crate::warning!("{unit}: MAINPID={pid} is not one of its processes; ignored");
         }
-        if let Some(old) = old {
-            self.host.reaper.forget(old);
+        if let Err(cause) = self.host.adopt(pid, id) {
+            let unit = self.name_of(id);
+            return crate::warning!("{unit}: MAINPID={pid}: {cause}; ignored");
         }
-        let ended = self.host.adopt(pid, id);
+        if let Some(old) = old {
+            self.exec_report(old);
+            self.host.reaper.forget(old);
+            self.host.process_gone(old);
+        }
         if let Some(state) = self.states.get_mut(id) {
             state.main = Some(pid);
-        }
-        if let Some(status) = ended {
-            self.ended(pid, id, Role::Main, status);
         }
     }
 
@@ -167,8 +215,17 @@ impl Supervisor {
                     self.host.clean(state);
                 }
             } else {
-                self.with_machine(id, |machine| machine.group_empty());
+                self.group_empty(id);
             }
         }
+    }
+
+    /// No process is left in a unit's group: its main one has ended too. Of a child of ours the reaper hears.
+    pub(super) fn group_empty(&mut self, id: UnitId) {
+        let main = self.states.get(id).and_then(|state| state.main);
+        if let Some(pid) = main.filter(|pid| !reap::is_child(*pid)) {
+            self.alien_ended(pid);
+        }
+        self.with_machine(id, |machine| machine.group_empty());
     }
 }
