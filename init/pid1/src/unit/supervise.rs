@@ -152,8 +152,19 @@ impl Machine<'_> {
         }))
     }
 
+    /// Whether a process is in the service's group.
+    fn is_left_in_group(&self) -> bool {
+        let group = self.state.cgroup.as_deref();
+        group.is_some_and(|group| self.host.populated(group))
+    }
+
     /// Starts the service; `automatic` is a restart by Restart=.
     pub(crate) fn begin(&mut self, automatic: bool) {
+        if self.is_left_in_group() {
+            let message =
+                "starts beside processes of its last run, which are still in its control group";
+            self.host.say(Level::Warning, &self.unit.name, message);
+        }
         let now = self.host.now_us();
         let limit = &self.unit.start_limit;
         self.state
@@ -384,8 +395,11 @@ impl Machine<'_> {
         if ran_out && self.state.result == Outcome::Signal {
             self.state.result = Outcome::OomKill;
         }
-        self.allow(u64::MAX);
         let restart = may_restart && self.shall_restart();
+        if restart && self.is_left_in_group() && self.empties_group() {
+            return self.empty_group();
+        }
+        self.allow(u64::MAX);
         let preserve = self.unit.service.directories.preserve;
         if preserve == Preserve::Restart && (restart || self.state.restarting) {
             self.state.folders.clear();
@@ -636,11 +650,7 @@ impl Machine<'_> {
 
     /// No process is left in the service's group.
     pub(crate) fn group_empty(&mut self) {
-        let left = self
-            .state
-            .cgroup
-            .as_deref()
-            .is_some_and(|group| self.host.populated(group));
+        let left = self.is_left_in_group();
         if self.state.main.is_some() || self.state.control.is_some() {
             return;
         }

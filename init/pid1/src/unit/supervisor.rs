@@ -289,9 +289,12 @@ impl Supervisor {
             Phase::Running | Phase::Exited => crate::info!("{name} started"),
             Phase::Failed => crate::error!("{name} failed ({}): {reason}", state.result.word()),
             Phase::AutoRestart => {
+                let group = state.cgroup.as_deref();
+                let left = group.is_some_and(|group| self.host.populated(group));
                 crate::warning!(
-                    "{name} ended ({}): {reason}; restart {}",
+                    "{name} ended ({}): {reason}; its control group is {}; restart {}",
                     state.result.word(),
+                    if left { "in use" } else { "empty" },
                     state.restarts
                 );
             }
