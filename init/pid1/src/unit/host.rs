@@ -17,7 +17,7 @@ use spec_unit::specifier::Facts;
 use spec_unit::value::signal_name;
 
 use super::node::{self, NodePlanHost};
-use super::spawn::{self, ExecReport};
+use super::spawn::{self, ExecReport, Spawned};
 use super::state::{Phase, UnitState};
 use super::supervise::{Host, Role, Spawn, Timer};
 use crate::cgroup::Cgroups;
@@ -90,6 +90,21 @@ impl NodeHost {
         }
     }
 
+    /// Waits for a child's report and its end. One whose report could not be heard ends here: a start that waits for
+    /// it would hang.
+    fn take(&mut self, spawned: Spawned, id: UnitId, role: Role) -> Result<i32, String> {
+        let Spawned { child, report } = spawned;
+        let source = Source::Exec(child.pid.unsigned_abs());
+        if let Err(cause) = self.events.add(&report.pipe, source) {
+            let _ = rustix::process::pidfd_send_signal(&child.pidfd, Signal::KILL);
+            return Err(format!("process: its report cannot be heard: {cause}"));
+        }
+        self.reaper.register(child.pid, (id, role));
+        self.pidfds.insert(child.pid, child.pidfd);
+        self.reports.insert(child.pid, (id, report));
+        Ok(child.pid)
+    }
+
     fn plan(&self, service: &Spawn<'_>, accounts: Accounts) -> Result<ExecPlan, String> {
         match (service.command, &service.state.plan) {
             (Some(command), _) => {
@@ -147,17 +162,20 @@ fn variables(service: &Spawn<'_>) -> Vec<(String, String)> {
     variables
 }
 
-/// PID 1 holds a pidfd for each service: raises its number of open files to the most allowed.
+/// PID 1 holds descriptors for each service: raises its number of open files to the most that the kernel gives. Units
+/// get limits of their own ([`spawn::steps`]).
 pub(super) fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    );
+    let most = fs::read_to_string("/proc/sys/fs/nr_open");
+    let most = most.ok().and_then(|text| text.trim().parse().ok());
+    let most = most.or(getrlimit(Resource::Nofile).maximum);
+    let limit = Rlimit {
+        current: most,
+        maximum: most,
+    };
+    if let Err(cause) = setrlimit(Resource::Nofile, limit) {
+        crate::warning!("number of open files: {cause}");
+    }
 }
 
 fn invocation_id() -> String {
@@ -192,17 +210,7 @@ impl Host for NodeHost {
         let name = &service.unit.name;
         let spawned = spawn::spawn(&plan, name, Some(group.as_fd()), &fds)
             .map_err(|cause| format!("process: {cause}"))?;
-        let pid = spawned.child.pid;
-        self.reaper.register(pid, (service.id, service.role));
-        self.pidfds.insert(pid, spawned.child.pidfd);
-        if self
-            .events
-            .add(&spawned.report.pipe, Source::Exec(pid.unsigned_abs()))
-            .is_ok()
-        {
-            self.reports.insert(pid, (service.id, spawned.report));
-        }
-        Ok(pid)
+        self.take(spawned, service.id, service.role)
     }
 
     fn signal(&mut self, pid: i32, signal: i32) {
@@ -263,5 +271,30 @@ impl Host for NodeHost {
 
     fn say(&mut self, level: Level, unit: &str, message: &str) {
         crate::log::say(level, format_args!("{unit}: {message}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_whose_report_cannot_be_heard_is_ended_and_the_start_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut host = NodeHost::open(folder.path()).unwrap();
+        let mut plan = ExecPlan::default();
+        (plan.program, plan.argv) = ("/bin/sleep".into(), vec!["sleep".into(), "1000".into()]);
+        plan.stdio.output = spec_unit::plan::Output::Null;
+        plan.stdio.error = spec_unit::plan::Output::Null;
+        let mut spawned = spawn::spawn(&plan, "a.service", None, &[]).unwrap();
+        // epoll takes no regular files.
+        spawned.report.pipe = tempfile::tempfile().unwrap();
+        let pid = Pid::from_raw(spawned.child.pid).unwrap();
+        let refused = host.take(spawned, 0, Role::Main).unwrap_err();
+        assert!(refused.contains("cannot be heard"), "{refused}");
+        let status = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+        let (_, status) = status.unwrap().unwrap();
+        assert_eq!(status.terminating_signal(), Some(libc::SIGKILL));
+        assert!(host.reports.is_empty() && host.pidfds.is_empty());
     }
 }
