@@ -17,6 +17,7 @@ use spec_unit::specifier::Facts;
 use spec_unit::value::signal_name;
 
 use super::node::{self, NodePlanHost};
+use super::runtime_folder;
 use super::spawn::{self, ExecReport, Spawned};
 use super::state::{Phase, UnitState};
 use super::supervise::{Host, Role, Spawn, Timer};
@@ -178,7 +179,8 @@ pub(super) fn raise_open_files() {
     }
 }
 
-fn invocation_id() -> String {
+/// 128 random bits, for INVOCATION_ID and for names that nobody else has.
+fn random_id() -> String {
     let mut bytes = [0; 16];
     // Not blocking: early in boot the kernel may have too little entropy for a random id.
     let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
@@ -193,7 +195,7 @@ impl Host for NodeHost {
     }
 
     fn spawn(&mut self, service: &mut Spawn<'_>) -> Result<i32, String> {
-        service.state.invocation.get_or_insert_with(invocation_id);
+        service.state.invocation.get_or_insert_with(random_id);
         let plan = self.plan(service, node::accounts())?;
         let fds = self.handed.remove(&service.id).unwrap_or_default();
         let owner = plan
@@ -256,11 +258,8 @@ impl Host for NodeHost {
             }
         }
         for folder in std::mem::take(&mut state.folders) {
-            match fs::remove_dir_all(&folder) {
-                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-                    crate::warning!("{folder}: {cause}");
-                }
-                _ => {}
+            if let Err(cause) = runtime_folder::remove(Path::new(&folder), &random_id()) {
+                crate::warning!("{folder}: {cause}");
             }
         }
     }
