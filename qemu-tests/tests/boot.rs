@@ -53,6 +53,12 @@ const TESTS: &[Test] = &[
         600,
         ten_thousand_orphans_are_reaped,
     ),
+    Test::new(
+        "watches_of_ended_units_are_given_back",
+        2,
+        600,
+        watches_of_ended_units_are_given_back,
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -233,14 +239,27 @@ fn twenty_boots_in_a_row(context: &Context) -> Outcome {
     Ok(())
 }
 
-/// The image's own unit makes them and counts what is left.
-fn ten_thousand_orphans_are_reaped(context: &Context) -> Outcome {
+/// Boots the image whose units check themselves, and waits for what the one of this name says.
+fn self_checked(context: &Context, unit: &str) -> Result<String, Stop> {
     let mut spec = ClusterSpec::new("o", &context.folder.join("o"), context.image("test")?);
     spec.masters = 1;
     spec.boot = BootWay::Direct;
     let mut cluster = Cluster::create(spec)?;
     cluster.start()?;
     let mut serial = cluster.node_mut(0)?.vm().serial();
-    let said = serial.wait_for("test-orphans:", Duration::from_secs(400))?;
+    let said = serial.wait_for(&format!("{unit}:"), Duration::from_secs(400))?;
+    context.say(&said);
+    Ok(said)
+}
+
+/// The image's own unit makes them and counts what is left.
+fn ten_thousand_orphans_are_reaped(context: &Context) -> Outcome {
+    let said = self_checked(context, "test-orphans")?;
     check(said.contains("none left"), || said)
+}
+
+/// The image's own unit lowers the number of watches, and runs more often than that.
+fn watches_of_ended_units_are_given_back(context: &Context) -> Outcome {
+    let said = self_checked(context, "test-watches")?;
+    check(said.contains("256 runs with 128 watches"), || said)
 }

@@ -258,10 +258,15 @@ fn a_killed_etcd_is_restarted(context: &Context) -> Outcome {
             .map_err(|error| Stop::Failed(error.to_string()))
     };
     let before = unit(&cluster)?;
+    let mut console = cluster.node_mut(index)?.vm().serial();
+    console.skip_to_end();
     cluster.inject(&Fault::Kill {
         node: name,
         unit: "etcd.service".into(),
     })?;
+    // PID 1 says what the kernel counts in the group, before it starts anything there again.
+    let said = console.wait_for("etcd.service ended (signal)", RETURN)?;
+    check(said.contains("its control group is empty"), || said)?;
     let deadline = Instant::now() + RETURN;
     loop {
         let now = unit(&cluster)?;

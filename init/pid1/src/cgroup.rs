@@ -1,7 +1,8 @@
 //! Control groups, version 2: one per unit, from birth to the last process.
 //!
 //! A group is made before its first process, told its limits, watched through `cgroup.events`, killed as a whole, and
-//! removed when it is empty. Nothing here waits.
+//! removed when it is empty, its watch with it: the kernel does not take back the watch of a group that is gone, and
+//! has only so many. Nothing here waits.
 //!
 //! Source: Documentation/admin-guide/cgroup-v2.rst.
 
@@ -19,6 +20,8 @@ use spec_unit::plan::Cgroup;
 const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 /// Most folders a unit's own tree is searched for processes in.
 const MAX_GROUPS: usize = 4096;
+/// Most changes taken at a time; the loop comes back for the rest.
+const BATCH: usize = 512;
 
 /// The tree of control groups, and the watch over it.
 #[derive(Debug)]
@@ -91,12 +94,31 @@ impl Cgroups {
         self.inotify.as_fd()
     }
 
-    /// Groups that changed since the last call.
+    /// Gives the watch of a group back.
+    fn unwatch(&mut self, group: &str) {
+        let inotify = &self.inotify;
+        self.watches.retain(|watch, watched| {
+            if watched == group {
+                // Of no effect where the kernel was first.
+                let _ = inotify::remove_watch(inotify, *watch);
+            }
+            watched != group
+        });
+    }
+
+    /// Groups that changed since the last call; of many changes a part, and the descriptor stays ready.
     pub(crate) fn changed(&mut self) -> Vec<String> {
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
         let mut changed = Vec::new();
-        while let Ok(event) = reader.next() {
+        for taken in 0.. {
+            // What was read must be told; what was not stays in the kernel.
+            if taken >= BATCH && reader.is_buffer_empty() {
+                break;
+            }
+            let Ok(event) = reader.next() else {
+                break;
+            };
             if event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW) {
                 return self.watches.values().cloned().collect();
             }
@@ -154,7 +176,7 @@ impl Cgroups {
         found
     }
 
-    /// Removes the group and the empty ones below it; one that is in use stays.
+    /// Removes the group and the empty ones below it; one that is in use stays, and stays watched.
     pub(crate) fn remove(&mut self, group: &str) {
         let path = self.path(group);
         let mut open = vec![path];
@@ -164,6 +186,9 @@ impl Cgroups {
             all.push(path);
         }
         all.iter().rev().for_each(|path| drop(fs::remove_dir(path)));
+        if !self.exists(group) {
+            self.unwatch(group);
+        }
     }
 
     /// Whether the group is there.
@@ -281,6 +306,40 @@ mod tests {
         group(folder.path(), "system.slice/a.service", "", false);
         assert_eq!(cgroups.changed(), ["system.slice/a.service"]);
         assert_eq!(cgroups.changed(), [""; 0]);
+    }
+
+    /// Watches that the kernel keeps for it.
+    fn watches(cgroups: &Cgroups) -> usize {
+        use std::os::fd::AsRawFd as _;
+        let path = format!("/proc/self/fdinfo/{}", cgroups.inotify.as_raw_fd());
+        let text = fs::read_to_string(path).unwrap();
+        text.lines()
+            .filter(|line| line.starts_with("inotify wd:"))
+            .count()
+    }
+
+    #[test]
+    fn a_removed_group_gives_its_watch_back() {
+        let (folder, mut cgroups) = tree();
+        let (own, kept) = (
+            folder.path().join("system.slice/a.service"),
+            folder.path().join("kept"),
+        );
+        let plan = Cgroup {
+            path: "system.slice/a.service".into(),
+            ..Cgroup::default()
+        };
+        for _ in 0..3 {
+            group(folder.path(), &plan.path, "", true);
+            cgroups.create(&plan, None).unwrap();
+            cgroups.remove(&plan.path);
+            assert_eq!(watches(&cgroups), 1, "in use, so still watched");
+            fs::remove_file(own.join("cgroup.procs")).unwrap();
+            // A file that is kept elsewhere keeps its watch, as the kernel does for files of a removed group.
+            fs::rename(own.join("cgroup.events"), &kept).unwrap();
+            cgroups.remove(&plan.path);
+            assert_eq!((watches(&cgroups), cgroups.watches.len()), (0, 0));
+        }
     }
 
     #[test]

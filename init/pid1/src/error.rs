@@ -191,7 +191,14 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Says the last words and reboots.
 pub(crate) fn die(error: &dyn fmt::Display) -> ! {
     crate::emergency!("{error}; rebooting in {} s", LAST_WORDS.as_secs());
-    rustix::fs::sync();
+    // By a child: a disk that hangs does not keep the machine.
+    let sync = || {
+        rustix::fs::sync();
+        0
+    };
+    if crate::sys::clone::worker(sync).is_err() {
+        rustix::fs::sync();
+    }
     std::thread::sleep(LAST_WORDS);
     reboot_now()
 }

@@ -27,6 +27,8 @@ pub(crate) enum Source {
     Client(u32),
     /// The report of a child that is about to run its program.
     Exec(u32),
+    /// The end of a process that a service named as its main one.
+    Named(u32),
 }
 
 impl Source {
@@ -38,6 +40,7 @@ impl Source {
             Self::Control => 3,
             Self::Client(number) => 1 << 32 | u64::from(number),
             Self::Exec(number) => 2 << 32 | u64::from(number),
+            Self::Named(number) => 3 << 32 | u64::from(number),
         }
     }
 
@@ -50,6 +53,7 @@ impl Source {
             (0, 3) => Some(Self::Control),
             (1, number) => Some(Self::Client(number)),
             (2, number) => Some(Self::Exec(number)),
+            (3, number) => Some(Self::Named(number)),
             _ => None,
         }
     }
@@ -200,6 +204,7 @@ mod tests {
             Source::Control,
             Source::Client(7),
             Source::Exec(u32::MAX),
+            Source::Named(7),
         ];
         for source in sources {
             assert_eq!(Source::from_token(source.token()), Some(source));

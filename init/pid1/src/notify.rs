@@ -78,21 +78,38 @@ fn status(value: &str) -> String {
     text
 }
 
+/// How many messages may wait in a socket, unless the kernel says otherwise.
+const QUEUE: usize = 512;
+
 /// The socket that services write to.
 #[derive(Debug)]
-pub(crate) struct NotifySocket(OwnedFd);
+pub(crate) struct NotifySocket {
+    socket: OwnedFd,
+    most_waiting: usize,
+}
 
 impl NotifySocket {
     /// Makes the socket at a path; everybody may write to it.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let socket = bind(path, SocketType::DGRAM, 0o777)?;
         sockopt::set_socket_passcred(&socket, true)?;
-        Ok(Self(socket))
+        // A socket takes one message more than its limit, and keeps the limit it was made with.
+        let limit = std::fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen");
+        let limit = limit.ok().and_then(|text| text.trim().parse().ok());
+        Ok(Self {
+            socket,
+            most_waiting: limit.unwrap_or(QUEUE).saturating_add(1),
+        })
+    }
+
+    /// After so many messages everything has been received that was there before the first.
+    pub(crate) fn most_waiting(&self) -> usize {
+        self.most_waiting
     }
 
     /// The descriptor to wait on.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 
     /// One message and the process that sent it; none if there is none now.

@@ -1,7 +1,8 @@
 //! The end: after the units were stopped, what is left is ended, file systems are left clean, and the machine goes.
 //!
 //! Every wait has a deadline and names what it waits for; the watchdog is fed until the last call and stays armed
-//! over a reboot. A shutdown never hangs: what cannot be done in time is said and left.
+//! over a reboot. A shutdown never hangs: what cannot be done in time is said and left. So whatever may wait for a
+//! disk is done by a child ([`step`]).
 //!
 //! Source: reboot(2), umount2(2), systemd-shutdown(8).
 
@@ -11,15 +12,19 @@ use std::time::{Duration, Instant};
 
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
+use rustix::process::WaitOptions;
 use spec_layout::path::STATE_RUNNING;
 use spec_unit::control::ShutdownAction;
 
 use crate::error::What;
 use crate::mount_table;
 use crate::watchdog::Watchdog;
+
+mod step;
+
+use step::Ended;
 
 /// Time for stragglers between SIGTERM and SIGKILL: units had their own time already.
 const TERM_TIME: Duration = Duration::from_secs(5);
@@ -38,14 +43,17 @@ pub(crate) fn finish(action: ShutdownAction, watchdog: &mut Watchdog) -> ExitCod
         ShutdownAction::Halt => RebootMode::RB_HALT_SYSTEM,
     };
     end_processes(watchdog);
-    if let Err(cause) = std::fs::remove_file(STATE_RUNNING)
-        && cause.kind() != std::io::ErrorKind::NotFound
-    {
-        crate::error!("{}: {STATE_RUNNING}: {cause}", What::Shutdown);
+    let mut steps = step::Steps::new(watchdog);
+    match steps.take(|| std::fs::remove_file(STATE_RUNNING)) {
+        Ended::Failed(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+            crate::error!("{}: {STATE_RUNNING}: {cause}", What::Shutdown);
+        }
+        Ended::Stuck => crate::error!("{}: {STATE_RUNNING} stays: its disk hangs", What::Shutdown),
+        _ => {}
     }
-    rustix::fs::sync();
-    leave_clean(watchdog);
-    rustix::fs::sync();
+    sync(&mut steps);
+    leave_clean(&mut steps);
+    sync(&mut steps);
     crate::info!(
         "{}",
         match action {
@@ -88,10 +96,9 @@ fn end_processes(watchdog: &mut Watchdog) {
 /// Collects what has ended; whether nothing is left.
 fn reap() -> bool {
     loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) => return false,
-            Ok(_) => {}
-            Err(nix::errno::Errno::EINTR) => {}
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+            Ok(None) => return false,
             Err(_) => return true,
         }
     }
@@ -135,30 +142,62 @@ fn names(processes: &[(String, u32)]) -> String {
     }
 }
 
+/// Writes what is not on the disks yet.
+fn sync(steps: &mut step::Steps<'_>) {
+    let ended = steps.take(|| {
+        rustix::fs::sync();
+        Ok(())
+    });
+    if matches!(ended, Ended::Stuck) {
+        crate::error!(
+            "{}: not everything is written: a disk hangs",
+            What::Shutdown
+        );
+    }
+}
+
 /// Unmounts everything but the root and the kernel's own, last mounted first; what stays becomes read-only.
-fn leave_clean(watchdog: &mut Watchdog) {
+fn leave_clean(steps: &mut step::Steps<'_>) {
+    let mut stuck = Vec::new();
+    let left = |stuck: &[String]| {
+        let mut left = to_unmount(&read_table());
+        left.retain(|target| !stuck.contains(target));
+        left
+    };
     for _ in 0..ROUNDS {
-        let left = to_unmount(&read_table());
-        if left.is_empty() {
-            return;
+        let mut done = 0;
+        for target in left(&stuck) {
+            let unmount = || Ok(unmount(target.as_str(), UnmountFlags::NOFOLLOW)?);
+            match steps.take(unmount) {
+                Ended::Done => done += 1,
+                // Busy: what holds it may go in this round.
+                Ended::Failed(_) => {}
+                Ended::Stuck => {
+                    crate::error!(
+                        "{}: {target} is not unmounted: its disk hangs",
+                        What::Shutdown
+                    );
+                    stuck.push(target);
+                }
+            }
         }
-        watchdog.feed();
-        let done = left
-            .iter()
-            .filter(|target| unmount(target.as_str(), UnmountFlags::NOFOLLOW).is_ok())
-            .count();
         if done == 0 {
             break;
         }
     }
-    for target in to_unmount(&read_table()) {
-        match mount_remount(Path::new(&target), MountFlags::RDONLY, c"") {
-            Ok(()) => crate::warning!(
+    for target in left(&stuck) {
+        let read_only = || Ok(mount_remount(Path::new(&target), MountFlags::RDONLY, c"")?);
+        match steps.take(read_only) {
+            Ended::Done => crate::warning!(
                 "{}: {target} is busy and was made read-only",
                 What::Shutdown
             ),
-            Err(cause) => crate::error!(
+            Ended::Failed(cause) => crate::error!(
                 "{}: {target} is busy and stays writable: {cause}",
+                What::Shutdown
+            ),
+            Ended::Stuck => crate::error!(
+                "{}: {target} is busy and stays writable: its disk hangs",
                 What::Shutdown
             ),
         }

@@ -135,12 +135,26 @@ fn write_file(path: &CStr, text: &[u8]) -> Result {
     }
 }
 
+/// Sets a limit; where the kernel does not give as much (a number of open files above fs.nr_open), the most it gives.
 fn limit(resource: u32, soft: u64, hard: u64) -> Result {
-    let limit = [soft, hard];
-    let null = std::ptr::null_mut::<libc::c_void>();
-    // SAFETY: two 64-bit numbers are the kernel's struct rlimit64.
-    let result = unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, limit.as_ptr(), null) };
-    check(result as c_int).map(drop)
+    match prlimit(resource, Some([soft, hard])) {
+        Err(Failure(libc::EPERM)) => {
+            let [_, most] = prlimit(resource, None)?;
+            prlimit(resource, Some([soft.min(most), hard.min(most)])).map(drop)
+        }
+        done => done.map(drop),
+    }
+}
+
+/// prlimit(2) of this process: the soft and hard limit that were there.
+fn prlimit(resource: u32, limit: Option<[u64; 2]>) -> std::result::Result<[u64; 2], Failure> {
+    let new = limit
+        .as_ref()
+        .map_or(std::ptr::null(), |limit| limit.as_ptr());
+    let mut old = [0u64; 2];
+    // SAFETY: two 64-bit numbers are the kernel's struct rlimit64; null changes nothing.
+    let result = unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, new, old.as_mut_ptr()) };
+    check(result as c_int).map(|_| old)
 }
 
 fn open(path: &CStr, flags: c_int, to: RawFd) -> Result {

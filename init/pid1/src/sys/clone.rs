@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
+use nix::sys::signal::SigSet;
+
 /// `struct clone_args` of linux/sched.h, version 2.
 #[repr(C, align(8))]
 #[derive(Default)]
@@ -67,6 +69,23 @@ pub(crate) fn child(cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce()) -> io::
         }
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Makes a child that does for PID 1 what may take long, with its memory and none of its descriptors. What `body`
+/// returns is its exit code.
+///
+/// PID 1 has one thread, so no lock is held over clone(2), and `body` may do what PID 1 may. A test with more threads
+/// must keep to system calls.
+pub(crate) fn worker(body: impl FnOnce() -> i32) -> io::Result<Child> {
+    child(None, || {
+        // It ends when it is told to, not as PID 1, which listens to its signals by a descriptor.
+        let _ = SigSet::empty().thread_set_mask();
+        // SAFETY: takes no pointer. Nothing in the child uses or closes these descriptors: it ends in _exit.
+        unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_int::MAX, 0) };
+        let code = body();
+        // SAFETY: ends the child at once, without what PID 1 would do at its own exit.
+        unsafe { libc::_exit(code) }
+    })
 }
 
 /// A pipe whose ends close on exec, both above the numbers a child may be handed.

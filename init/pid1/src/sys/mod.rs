@@ -7,4 +7,5 @@ pub(crate) mod device_mapper;
 pub(crate) mod loop_device;
 pub(crate) mod message;
 pub(crate) mod signal;
+pub(crate) mod wait;
 pub(crate) mod watchdog;

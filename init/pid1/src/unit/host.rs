@@ -17,7 +17,8 @@ use spec_unit::specifier::Facts;
 use spec_unit::value::signal_name;
 
 use super::node::{self, NodePlanHost};
-use super::spawn::{self, ExecReport};
+use super::runtime_folder;
+use super::spawn::{self, ExecReport, Spawned};
 use super::state::{Phase, UnitState};
 use super::supervise::{Host, Role, Spawn, Timer};
 use crate::cgroup::Cgroups;
@@ -42,7 +43,8 @@ pub(crate) struct NodeHost {
     pub(crate) reports: BTreeMap<i32, (UnitId, ExecReport)>,
     /// Descriptors handed over for transient units that have not started.
     pub(crate) handed: BTreeMap<UnitId, Vec<OwnedFd>>,
-    pidfds: BTreeMap<i32, OwnedFd>,
+    /// Processes of units, each as itself: a number may be used anew.
+    pub(crate) pidfds: BTreeMap<i32, OwnedFd>,
 }
 
 impl NodeHost {
@@ -62,22 +64,46 @@ impl NodeHost {
         Ok(host)
     }
 
-    /// A process was waited for.
+    /// A process was collected, or is nobody's main one any more: what was kept for it is given back.
     pub(crate) fn process_gone(&mut self, pid: i32) {
-        self.pidfds.remove(&pid);
+        if let Some(pidfd) = self.pidfds.remove(&pid) {
+            self.events.remove(&pidfd);
+        }
         if let Some((_, report)) = self.reports.remove(&pid) {
             self.events.remove(&report.pipe);
         }
     }
 
-    /// A process that a service names as its main one. Its status, if it has ended already.
-    pub(crate) fn adopt(&mut self, pid: i32, id: UnitId) -> Option<ExitStatus> {
-        if let Some(fd) = Pid::from_raw(pid)
-            .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok())
-        {
-            self.pidfds.insert(pid, fd);
+    /// Waits for a process that a service names as its main one, be it a child of ours or not.
+    pub(crate) fn adopt(&mut self, pid: i32, id: UnitId) -> std::io::Result<()> {
+        let number = Pid::from_raw(pid).ok_or(std::io::ErrorKind::InvalidInput)?;
+        let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty())?;
+        self.events.add(&pidfd, Source::Named(pid.unsigned_abs()))?;
+        self.pidfds.insert(pid, pidfd);
+        self.reaper.register(pid, (id, Role::Main));
+        Ok(())
+    }
+
+    /// A process named as a main one has ended: told once, its descriptor stays ready until it is closed.
+    pub(crate) fn unwatch(&self, pid: i32) {
+        if let Some(pidfd) = self.pidfds.get(&pid) {
+            self.events.remove(pidfd);
         }
-        self.reaper.register_known(pid, (id, Role::Main))
+    }
+
+    /// Waits for a child's report and its end. One whose report could not be heard ends here: a start that waits for
+    /// it would hang.
+    fn take(&mut self, spawned: Spawned, id: UnitId, role: Role) -> Result<i32, String> {
+        let Spawned { child, report } = spawned;
+        let source = Source::Exec(child.pid.unsigned_abs());
+        if let Err(cause) = self.events.add(&report.pipe, source) {
+            let _ = rustix::process::pidfd_send_signal(&child.pidfd, Signal::KILL);
+            return Err(format!("process: its report cannot be heard: {cause}"));
+        }
+        self.reaper.register(child.pid, (id, role));
+        self.pidfds.insert(child.pid, child.pidfd);
+        self.reports.insert(child.pid, (id, report));
+        Ok(child.pid)
     }
 
     fn plan(&self, service: &Spawn<'_>, accounts: Accounts) -> Result<ExecPlan, String> {
@@ -137,20 +163,24 @@ fn variables(service: &Spawn<'_>) -> Vec<(String, String)> {
     variables
 }
 
-/// PID 1 holds a pidfd for each service: raises its number of open files to the most allowed.
+/// PID 1 holds descriptors for each service: raises its number of open files to the most that the kernel gives. Units
+/// get limits of their own ([`spawn::steps`]).
 pub(super) fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    );
+    let most = fs::read_to_string("/proc/sys/fs/nr_open");
+    let most = most.ok().and_then(|text| text.trim().parse().ok());
+    let most = most.or(getrlimit(Resource::Nofile).maximum);
+    let limit = Rlimit {
+        current: most,
+        maximum: most,
+    };
+    if let Err(cause) = setrlimit(Resource::Nofile, limit) {
+        crate::warning!("number of open files: {cause}");
+    }
 }
 
-fn invocation_id() -> String {
+/// 128 random bits, for INVOCATION_ID and for names that nobody else has.
+fn random_id() -> String {
     let mut bytes = [0; 16];
     // Not blocking: early in boot the kernel may have too little entropy for a random id.
     let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
@@ -165,7 +195,7 @@ impl Host for NodeHost {
     }
 
     fn spawn(&mut self, service: &mut Spawn<'_>) -> Result<i32, String> {
-        service.state.invocation.get_or_insert_with(invocation_id);
+        service.state.invocation.get_or_insert_with(random_id);
         let plan = self.plan(service, node::accounts())?;
         let fds = self.handed.remove(&service.id).unwrap_or_default();
         let owner = plan
@@ -182,17 +212,7 @@ impl Host for NodeHost {
         let name = &service.unit.name;
         let spawned = spawn::spawn(&plan, name, Some(group.as_fd()), &fds)
             .map_err(|cause| format!("process: {cause}"))?;
-        let pid = spawned.child.pid;
-        self.reaper.register_new(pid, (service.id, service.role));
-        self.pidfds.insert(pid, spawned.child.pidfd);
-        if self
-            .events
-            .add(&spawned.report.pipe, Source::Exec(pid.unsigned_abs()))
-            .is_ok()
-        {
-            self.reports.insert(pid, (service.id, spawned.report));
-        }
-        Ok(pid)
+        self.take(spawned, service.id, service.role)
     }
 
     fn signal(&mut self, pid: i32, signal: i32) {
@@ -238,11 +258,8 @@ impl Host for NodeHost {
             }
         }
         for folder in std::mem::take(&mut state.folders) {
-            match fs::remove_dir_all(&folder) {
-                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-                    crate::warning!("{folder}: {cause}");
-                }
-                _ => {}
+            if let Err(cause) = runtime_folder::remove(Path::new(&folder), &random_id()) {
+                crate::warning!("{folder}: {cause}");
             }
         }
     }
@@ -253,5 +270,30 @@ impl Host for NodeHost {
 
     fn say(&mut self, level: Level, unit: &str, message: &str) {
         crate::log::say(level, format_args!("{unit}: {message}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_whose_report_cannot_be_heard_is_ended_and_the_start_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut host = NodeHost::open(folder.path()).unwrap();
+        let mut plan = ExecPlan::default();
+        (plan.program, plan.argv) = ("/bin/sleep".into(), vec!["sleep".into(), "1000".into()]);
+        plan.stdio.output = spec_unit::plan::Output::Null;
+        plan.stdio.error = spec_unit::plan::Output::Null;
+        let mut spawned = spawn::spawn(&plan, "a.service", None, &[]).unwrap();
+        // epoll takes no regular files.
+        spawned.report.pipe = tempfile::tempfile().unwrap();
+        let pid = Pid::from_raw(spawned.child.pid).unwrap();
+        let refused = host.take(spawned, 0, Role::Main).unwrap_err();
+        assert!(refused.contains("cannot be heard"), "{refused}");
+        let status = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+        let (_, status) = status.unwrap().unwrap();
+        assert_eq!(status.terminating_signal(), Some(libc::SIGKILL));
+        assert!(host.reports.is_empty() && host.pidfds.is_empty());
     }
 }

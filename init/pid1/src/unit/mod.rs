@@ -6,6 +6,7 @@
 //! - [`spawn`]: from a plan to a process
 //! - [`supervisor`]: the event loop that ties them together
 //! - [`request`]: what clients of the control socket ask
+//! - [`runtime_folder`]: what is removed after a service
 //!
 //! PID 1 never waits for what it supervises. Whatever a unit does, the loop turns and the watchdog is fed.
 
@@ -14,6 +15,7 @@ mod host;
 mod job;
 mod node;
 mod request;
+mod runtime_folder;
 pub(crate) mod spawn;
 mod state;
 mod supervise;

@@ -6,10 +6,7 @@
 //! Source: systemd.service(5), systemd.kill(5), sd_notify(3).
 
 use spec_unit::control::ExitStatus;
-use spec_unit::directive::directory::Preserve;
 use spec_unit::directive::exec::Command;
-use spec_unit::directive::kill::KillMode;
-use spec_unit::directive::restart::{Restart, SHORT_RUN_US};
 use spec_unit::directive::service::ServiceType;
 use spec_unit::graph::UnitId;
 use spec_unit::unit::Unit;
@@ -152,8 +149,19 @@ impl Machine<'_> {
         }))
     }
 
+    /// Whether a process is in the service's group.
+    fn is_left_in_group(&self) -> bool {
+        let group = self.state.cgroup.as_deref();
+        group.is_some_and(|group| self.host.populated(group))
+    }
+
     /// Starts the service; `automatic` is a restart by Restart=.
     pub(crate) fn begin(&mut self, automatic: bool) {
+        if self.is_left_in_group() {
+            let message =
+                "starts beside processes of its last run, which are still in its control group";
+            self.host.say(Level::Warning, &self.unit.name, message);
+        }
         let now = self.host.now_us();
         let limit = &self.unit.start_limit;
         self.state
@@ -282,51 +290,6 @@ impl Machine<'_> {
         self.host.arm(self.id, Timer::Watchdog, at);
     }
 
-    /// Stops the service, because somebody asked.
-    pub(crate) fn stop(&mut self) {
-        self.state.told_to_stop = true;
-        match self.state.phase {
-            Phase::AutoRestart => {
-                self.allow(u64::MAX);
-                let end = if self.state.result.is_fine() {
-                    Phase::Dead
-                } else {
-                    Phase::Failed
-                };
-                self.enter(end);
-            }
-            Phase::Active => self.enter(Phase::Dead),
-            phase if phase.is_down() => {}
-            Phase::Running | Phase::Exited | Phase::Reload => {
-                if let Some(pid) = self.state.control {
-                    self.host.signal(pid, libc::SIGKILL);
-                }
-                self.stop_step_first();
-            }
-            Phase::Condition | Phase::StartPre | Phase::Start | Phase::StartPost => {
-                self.signal_all(Phase::StopSigterm);
-            }
-            // Already on its way down.
-            _ => {}
-        }
-    }
-
-    fn stop_step_first(&mut self) {
-        self.host.arm(self.id, Timer::Watchdog, None);
-        self.host.arm(self.id, Timer::Runtime, None);
-        self.enter(Phase::Stop);
-        self.stop_step();
-    }
-
-    fn stop_step(&mut self) {
-        self.allow(self.unit.service.timeout.stop());
-        match self.run(Role::Control) {
-            Some(Ok(())) => {}
-            Some(Err(message)) => self.fail_to_run(message),
-            None => self.signal_all(Phase::StopSigterm),
-        }
-    }
-
     /// Runs ExecReload=.
     pub(crate) fn reload(&mut self) -> Result<(), String> {
         if self.state.phase != Phase::Running && self.state.phase != Phase::Exited {
@@ -355,365 +318,6 @@ impl Machine<'_> {
             None => self.settle_up(),
         }
     }
-
-    fn stop_post(&mut self) {
-        self.enter(Phase::StopPost);
-        self.stop_post_step();
-    }
-
-    fn stop_post_step(&mut self) {
-        self.allow(self.unit.service.timeout.stop());
-        match self.run(Role::Control) {
-            Some(Ok(())) => {}
-            Some(Err(message)) => {
-                self.host.say(Level::Error, &self.unit.name, &message);
-                self.blame(Outcome::Resources);
-                self.signal_all(Phase::FinalSigterm);
-            }
-            None => self.signal_all(Phase::FinalSigterm),
-        }
-    }
-
-    /// Down: dead, failed, or waiting for the next start.
-    fn down(&mut self, may_restart: bool) {
-        let ran_out = self
-            .state
-            .cgroup
-            .as_deref()
-            .is_some_and(|group| self.host.ran_out_of_memory(group));
-        if ran_out && self.state.result == Outcome::Signal {
-            self.state.result = Outcome::OomKill;
-        }
-        self.allow(u64::MAX);
-        let restart = may_restart && self.shall_restart();
-        let preserve = self.unit.service.directories.preserve;
-        if preserve == Preserve::Restart && (restart || self.state.restarting) {
-            self.state.folders.clear();
-        }
-        self.host.clean(self.state);
-        if restart {
-            let now = self.host.now_us();
-            let lived = self
-                .state
-                .started_us
-                .map_or(0, |started| now.saturating_sub(started));
-            let crashes = if lived >= SHORT_RUN_US {
-                0
-            } else {
-                self.state.crashes
-            };
-            let delay = self.unit.service.restart.delay_after(crashes);
-            self.state.crashes = crashes.saturating_add(1);
-            self.state.restarts = self.state.restarts.saturating_add(1);
-            self.enter(Phase::AutoRestart);
-            self.allow(delay);
-            return;
-        }
-        let end = if self.state.result.is_fine() {
-            Phase::Dead
-        } else {
-            Phase::Failed
-        };
-        self.enter(end);
-    }
-
-    fn shall_restart(&self) -> bool {
-        let service = &self.unit.service;
-        if self.state.told_to_stop || self.state.result == Outcome::StartLimitHit {
-            return false;
-        }
-        if self
-            .state
-            .main_exit
-            .is_some_and(|exit| service.exit_status.prevent_restart.has(exit))
-        {
-            return false;
-        }
-        if self
-            .state
-            .main_exit
-            .is_some_and(|exit| service.exit_status.force_restart.has(exit))
-        {
-            return true;
-        }
-        let result = self.state.result;
-        match service.restart.policy {
-            Restart::No => false,
-            Restart::Always => result != Outcome::ExecCondition,
-            Restart::OnSuccess => result == Outcome::Success,
-            Restart::OnFailure => !result.is_fine(),
-            Restart::OnAbnormal => !result.is_fine() && result != Outcome::ExitCode,
-            Restart::OnWatchdog => result == Outcome::Watchdog,
-            Restart::OnAbort => matches!(result, Outcome::Signal | Outcome::OomKill),
-        }
-    }
-
-    /// The program of this process runs now.
-    pub(crate) fn exec_done(&mut self, pid: i32) {
-        if self.state.phase == Phase::Start
-            && self.kind() == ServiceType::Exec
-            && self.state.main == Some(pid)
-        {
-            self.start_post();
-        }
-    }
-
-    /// The program of this process could not be run; its end follows.
-    pub(crate) fn exec_failed(&mut self, message: &str) {
-        self.host.say(Level::Error, &self.unit.name, message);
-        self.state.reason = Some(message.into());
-    }
-
-    /// The main process has ended.
-    pub(crate) fn main_ended(&mut self, status: ExitStatus) {
-        self.state.main = None;
-        self.state.main_exit = Some(status);
-        let oneshot = self.kind() == ServiceType::Oneshot;
-        let command =
-            self.unit
-                .service
-                .exec
-                .start
-                .get(if oneshot { self.state.command } else { 0 });
-        let ignored = command.is_some_and(|command| command.ignore_failure);
-        let clean = ignored || self.unit.service.exit_status.is_clean(status, !oneshot);
-        let outcome = match status {
-            _ if clean => Outcome::Success,
-            ExitStatus::Exited(_) => Outcome::ExitCode,
-            ExitStatus::Signaled(_) => Outcome::Signal,
-        };
-        if !clean {
-            let message = format!("main process ended: {}", describe(status));
-            self.state.reason.get_or_insert(message);
-        }
-        match self.state.phase {
-            Phase::Start if oneshot && clean => {
-                self.state.command += 1;
-                self.allow(self.unit.service.timeout.start(true));
-                match self.run(Role::Main) {
-                    Some(Ok(())) => {}
-                    Some(Err(message)) => self.fail_to_run(message),
-                    None => self.start_post(),
-                }
-            }
-            Phase::Start => self.ended_while_starting(outcome),
-            Phase::Running => {
-                self.blame(outcome);
-                self.settle_up();
-            }
-            Phase::StartPost | Phase::Reload => {
-                self.blame(outcome);
-                if self.state.control.is_none() {
-                    self.stop_step_first();
-                }
-            }
-            _ => {
-                self.blame(outcome);
-                self.process_gone();
-            }
-        }
-    }
-
-    fn ended_while_starting(&mut self, outcome: Outcome) {
-        match self.kind() {
-            ServiceType::Oneshot => {
-                self.blame(outcome);
-                self.signal_all(Phase::StopSigterm);
-            }
-            ServiceType::Notify => {
-                if outcome == Outcome::Success {
-                    self.state.reason = Some("main process ended before it said READY=1".into());
-                    self.blame(Outcome::Protocol);
-                }
-                self.blame(outcome);
-                self.signal_all(Phase::StopSigterm);
-            }
-            // The program ended before the loop saw that it had begun.
-            ServiceType::Exec | ServiceType::Simple => {
-                self.blame(outcome);
-                if outcome == Outcome::Success {
-                    self.start_post();
-                } else {
-                    self.stop_step_first();
-                }
-            }
-        }
-    }
-
-    /// While stopping, one process is gone: on, if it was the last of the two.
-    fn process_gone(&mut self) {
-        if self.state.main.is_some() || self.state.control.is_some() {
-            return;
-        }
-        match self.state.phase {
-            Phase::StopWatchdog | Phase::StopSigterm | Phase::StopSigkill => self.stop_post(),
-            Phase::FinalSigterm | Phase::FinalSigkill => self.group_empty(),
-            _ => {}
-        }
-    }
-
-    /// The process of another Exec line has ended.
-    pub(crate) fn control_ended(&mut self, status: ExitStatus) {
-        self.state.control = None;
-        let ignored = self
-            .commands()
-            .get(self.state.command)
-            .is_some_and(|command| command.ignore_failure);
-        let clean = ignored || self.unit.service.exit_status.is_clean(status, false);
-        let outcome = match status {
-            _ if clean => Outcome::Success,
-            ExitStatus::Exited(_) => Outcome::ExitCode,
-            ExitStatus::Signaled(_) => Outcome::Signal,
-        };
-        if self.state.phase == Phase::Condition && !clean {
-            return self.condition_ended(status, outcome);
-        }
-        if !clean && self.state.phase != Phase::Reload {
-            self.state.reason.get_or_insert(format!(
-                "{} command ended: {}",
-                self.state.phase.word(),
-                describe(status)
-            ));
-        }
-        if clean {
-            self.state.command += 1;
-        }
-        match self.state.phase {
-            Phase::Condition | Phase::StartPre if clean => self.start_step(),
-            Phase::StartPost if clean => self.start_post_step(),
-            Phase::Reload if clean => self.reload_step(),
-            Phase::Stop if clean => self.stop_step(),
-            Phase::StopPost if clean => self.stop_post_step(),
-            Phase::Reload => {
-                let message = format!("reload failed: {}", describe(status));
-                self.host.say(Level::Warning, &self.unit.name, &message);
-                self.settle_up();
-            }
-            Phase::StartPre | Phase::Stop => {
-                self.blame(outcome);
-                self.signal_all(Phase::StopSigterm);
-            }
-            Phase::StartPost => {
-                self.blame(outcome);
-                self.stop_step_first();
-            }
-            Phase::StopPost => {
-                self.blame(outcome);
-                self.signal_all(Phase::FinalSigterm);
-            }
-            _ => self.process_gone(),
-        }
-    }
-
-    fn condition_ended(&mut self, status: ExitStatus, outcome: Outcome) {
-        match status {
-            ExitStatus::Exited(1..=254) => {
-                self.state.reason = Some("ExecCondition= says to skip it".into());
-                self.blame(Outcome::ExecCondition);
-            }
-            _ => {
-                self.state.reason = Some(format!("ExecCondition= ended: {}", describe(status)));
-                self.blame(outcome);
-            }
-        }
-        self.signal_all(Phase::StopSigterm);
-    }
-
-    /// No process is left in the service's group.
-    pub(crate) fn group_empty(&mut self) {
-        let left = self
-            .state
-            .cgroup
-            .as_deref()
-            .is_some_and(|group| self.host.populated(group));
-        if self.state.main.is_some() || self.state.control.is_some() {
-            return;
-        }
-        match self.state.phase {
-            Phase::StopWatchdog | Phase::StopSigterm | Phase::StopSigkill if !left => {
-                self.stop_post()
-            }
-            Phase::FinalSigterm | Phase::FinalSigkill if !left => self.down(true),
-            Phase::FinalSigterm | Phase::FinalSigkill if !self.waits_for_group() => self.down(true),
-            _ => {}
-        }
-    }
-
-    fn waits_for_group(&self) -> bool {
-        match self.unit.service.kill.mode {
-            KillMode::ControlGroup => true,
-            KillMode::Mixed => self.state.phase == Phase::FinalSigkill,
-            KillMode::Process | KillMode::None => false,
-        }
-    }
-
-    /// A clock has run out.
-    pub(crate) fn timer(&mut self, timer: Timer) {
-        match (timer, self.state.phase) {
-            (Timer::Watchdog, phase) if phase.is_up() || phase == Phase::StartPost => {
-                self.state.reason = Some("said no WATCHDOG=1 in time".into());
-                self.blame(Outcome::Watchdog);
-                self.signal_all(Phase::StopWatchdog);
-            }
-            (Timer::Runtime, phase) if phase.is_up() => {
-                self.state.reason = Some("ran longer than RuntimeMaxSec=".into());
-                self.blame(Outcome::Timeout);
-                self.stop_step_first();
-            }
-            (Timer::Phase, phase) => self.took_too_long(phase),
-            _ => {}
-        }
-    }
-
-    fn took_too_long(&mut self, phase: Phase) {
-        if phase != Phase::AutoRestart {
-            let message = format!("{} took too long", phase.word());
-            self.host.say(Level::Warning, &self.unit.name, &message);
-            self.state.reason.get_or_insert(message);
-        }
-        let may_kill = self.unit.service.kill.send_sigkill;
-        match phase {
-            Phase::Condition | Phase::StartPre | Phase::Start => {
-                self.blame(Outcome::Timeout);
-                self.signal_all(Phase::StopSigterm);
-            }
-            Phase::StartPost => {
-                self.blame(Outcome::Timeout);
-                self.stop_step_first();
-            }
-            Phase::Reload => {
-                if let Some(pid) = self.state.control {
-                    self.host.signal(pid, libc::SIGKILL);
-                }
-                self.settle_up();
-            }
-            Phase::Stop => {
-                self.blame(Outcome::Timeout);
-                self.signal_all(Phase::StopSigterm);
-            }
-            Phase::StopWatchdog | Phase::StopSigterm if may_kill => {
-                self.blame(Outcome::Timeout);
-                self.signal_all(Phase::StopSigkill);
-            }
-            Phase::StopWatchdog | Phase::StopSigterm | Phase::StopSigkill => {
-                self.blame(Outcome::Timeout);
-                self.stop_post();
-            }
-            Phase::StopPost => {
-                self.blame(Outcome::Timeout);
-                self.signal_all(Phase::FinalSigterm);
-            }
-            Phase::FinalSigterm if may_kill => {
-                self.blame(Outcome::Timeout);
-                self.signal_all(Phase::FinalSigkill);
-            }
-            Phase::FinalSigterm | Phase::FinalSigkill => {
-                self.blame(Outcome::Timeout);
-                self.down(false);
-            }
-            _ => {}
-        }
-    }
 }
 
 /// An exit status in words.
@@ -724,7 +328,10 @@ pub(crate) fn describe(status: ExitStatus) -> String {
     }
 }
 
+mod ended;
 mod kill;
 mod notified;
+mod stop;
 #[cfg(test)]
 mod tests;
+mod timeout;

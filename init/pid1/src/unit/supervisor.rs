@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use spec_unit::control::{ExitStatus, ShutdownAction, UnitStatus};
+use spec_unit::control::{ShutdownAction, UnitStatus};
 use spec_unit::directive::dependency::Relation;
 use spec_unit::finding::{Finding, Severity};
 use spec_unit::graph::{Graph, JobKind, Transaction, UnitId};
@@ -19,29 +19,12 @@ use super::condition;
 use super::host::NodeHost;
 use super::job::Jobs;
 use super::node::{self, UnitFiles};
-use super::spawn::ExecOutcome;
 use super::state::{Active, Outcome, Phase, UnitState};
-use super::supervise::{Host as _, Machine, Role};
+use super::supervise::{Host as _, Machine};
 use crate::error::{Error, Result, What, settle};
 use crate::event::Source;
 use crate::notify::NotifySocket;
 use crate::protocol::Control;
-
-/// How often a shutdown names who delays it.
-const REPORT_US: u64 = 5_000_000;
-/// Time that killed processes get to go away at the very end.
-const LAST_US: u64 = 3_000_000;
-/// Most messages of one kind taken per turn.
-const BATCH: usize = 64;
-
-/// A shutdown under way.
-#[derive(Debug, Clone, Copy)]
-struct Shutdown {
-    action: ShutdownAction,
-    deadline_us: u64,
-    report_us: u64,
-    killed: bool,
-}
 
 /// All units and what they are supervised with.
 #[derive(Debug)]
@@ -53,7 +36,9 @@ pub(crate) struct Supervisor {
     pub(super) host: NodeHost,
     notify: Option<NotifySocket>,
     pub(super) control: Option<Control>,
-    shutdown: Option<Shutdown>,
+    shutdown: Option<shutdown::Shutdown>,
+    /// Processes that have ended may wait to be collected, and no signal will tell.
+    unreaped: bool,
 }
 
 impl Supervisor {
@@ -91,6 +76,7 @@ impl Supervisor {
             notify,
             control,
             shutdown: None,
+            unreaped: false,
         })
     }
 
@@ -303,9 +289,12 @@ impl Supervisor {
             Phase::Running | Phase::Exited => crate::info!("{name} started"),
             Phase::Failed => crate::error!("{name} failed ({}): {reason}", state.result.word()),
             Phase::AutoRestart => {
+                let group = state.cgroup.as_deref();
+                let left = group.is_some_and(|group| self.host.populated(group));
                 crate::warning!(
-                    "{name} ended ({}): {reason}; restart {}",
+                    "{name} ended ({}): {reason}; its control group is {}; restart {}",
                     state.result.word(),
+                    if left { "in use" } else { "empty" },
                     state.restarts
                 );
             }
@@ -473,20 +462,27 @@ impl Supervisor {
         let until = next.map_or(longest, |next| {
             longest.min(Duration::from_micros(next.saturating_sub(now)))
         });
+        let until = if self.unreaped { Duration::ZERO } else { until };
         let mut ready = self.host.events.wait(until)?;
+        if self.unreaped && !ready.contains(&Source::Signals) {
+            ready.push(Source::Signals);
+        }
         // What a process said, and whether its program ran, is heard before its end.
         ready.sort_by_key(|source| match source {
             Source::Exec(_) => 0,
             Source::Notify => 1,
-            Source::Signals => 2,
+            Source::Signals | Source::Named(_) => 2,
             Source::Cgroups => 3,
             Source::Control | Source::Client(_) => 4,
         });
         for source in ready {
             match source {
                 Source::Exec(pid) => self.exec_report(pid as i32),
-                Source::Notify => self.hear(),
+                Source::Notify => {
+                    self.hear();
+                }
                 Source::Signals => self.take_signals(),
+                Source::Named(pid) => self.named_ended(pid as i32),
                 Source::Cgroups => self.groups_changed(),
                 Source::Control => self.accept(),
                 Source::Client(number) => self.serve(number),
@@ -509,242 +505,6 @@ impl Supervisor {
             self.jobs.submit_running(id);
             self.start_now(id, true);
         }
-    }
-
-    fn exec_report(&mut self, pid: i32) {
-        let Some((id, mut report)) = self.host.reports.remove(&pid) else {
-            return;
-        };
-        let outcome = report.outcome();
-        if outcome == ExecOutcome::Pending {
-            self.host.reports.insert(pid, (id, report));
-            return;
-        }
-        self.host.events.remove(&report.pipe);
-        self.with_machine(id, |machine| match outcome {
-            ExecOutcome::Failed(message) => machine.exec_failed(&message),
-            _ => machine.exec_done(pid),
-        });
-    }
-
-    fn take_signals(&mut self) {
-        const FIRST: i32 = crate::sys::signal::SIGRTMIN;
-        while let Some(signal) = self.host.events.signal() {
-            match signal {
-                libc::SIGCHLD => {}
-                libc::SIGINT => self.begin_shutdown(ShutdownAction::Reboot),
-                libc::SIGPWR => self.begin_shutdown(ShutdownAction::Poweroff),
-                _ if signal == FIRST + 3 => self.begin_shutdown(ShutdownAction::Halt),
-                _ if signal == FIRST + 4 => self.begin_shutdown(ShutdownAction::Poweroff),
-                _ if signal == FIRST + 5 => self.begin_shutdown(ShutdownAction::Reboot),
-                other => crate::notice!("signal {other} means nothing here"),
-            }
-        }
-        self.reap();
-    }
-
-    fn reap(&mut self) {
-        loop {
-            let (ended, more) = self.host.reaper.reap();
-            for (pid, (id, role), status) in ended {
-                self.ended(pid, id, role, status);
-            }
-            if !more {
-                return;
-            }
-        }
-    }
-
-    fn ended(&mut self, pid: i32, id: UnitId, role: Role, status: ExitStatus) {
-        if self.host.reports.contains_key(&pid) {
-            self.exec_report(pid);
-        }
-        self.host.process_gone(pid);
-        let Some(state) = self.states.get(id) else {
-            return;
-        };
-        let (main, control) = (state.main == Some(pid), state.control == Some(pid));
-        self.with_machine(id, |machine| match role {
-            Role::Main if main => machine.main_ended(status),
-            Role::Control if control => machine.control_ended(status),
-            // A process that is no longer what it was made as.
-            _ => {}
-        });
-    }
-
-    /// Takes in what services say.
-    fn hear(&mut self) {
-        for _ in 0..BATCH {
-            let received = match &self.notify {
-                Some(socket) => socket.receive(),
-                None => return,
-            };
-            let (pid, message) = match received {
-                Ok(Some(received)) => received,
-                Ok(None) => return,
-                Err(cause) => return crate::warning!("notify socket: {cause}"),
-            };
-            let Some(id) = self.unit_of(pid) else {
-                crate::debug!("process {pid} belongs to no unit; its message is dropped");
-                continue;
-            };
-            let heard = self
-                .with_machine(id, |machine| machine.hears(pid))
-                .unwrap_or(false);
-            if !heard {
-                let unit = self
-                    .graph
-                    .unit(id)
-                    .map(|unit| unit.name.as_str())
-                    .unwrap_or_default();
-                crate::debug!("{unit}: process {pid} may not speak for it (NotifyAccess=)");
-                continue;
-            }
-            if let Some(main) = message.main_pid {
-                self.new_main(id, main);
-            }
-            self.with_machine(id, |machine| machine.notified(&message));
-            self.announce(id);
-        }
-    }
-
-    /// The unit of a process: as registered, or by its control group.
-    fn unit_of(&self, pid: i32) -> Option<UnitId> {
-        if let Some((id, _)) = self.host.reaper.owner(pid) {
-            return Some(id);
-        }
-        let group = self.host.cgroups.of_process(pid)?;
-        let within = |own: &str| {
-            group
-                .strip_prefix(own)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        self.states
-            .iter()
-            .position(|state| state.cgroup.as_deref().is_some_and(within))
-    }
-
-    /// A service names its main process, which must be one of its own.
-    fn new_main(&mut self, id: UnitId, pid: i32) {
-        let old = self.states.get(id).and_then(|state| state.main);
-        if old == Some(pid) {
-            return;
-        }
-        if self.unit_of(pid) != Some(id) {
-            let unit = self
-                .graph
-                .unit(id)
-                .map(|unit| unit.name.as_str())
-                .unwrap_or_default();
-            return crate::warning!("{unit}: MAINPID={pid} is not one of its processes; ignored");
-        }
-        if let Some(old) = old {
-            self.host.reaper.forget(old);
-        }
-        let ended = self.host.adopt(pid, id);
-        if let Some(state) = self.states.get_mut(id) {
-            state.main = Some(pid);
-        }
-        if let Some(status) = ended {
-            self.ended(pid, id, Role::Main, status);
-        }
-    }
-
-    fn groups_changed(&mut self) {
-        for group in self.host.cgroups.changed() {
-            if self.host.cgroups.populated(&group) {
-                continue;
-            }
-            let Some(id) = self
-                .states
-                .iter()
-                .position(|state| state.cgroup.as_deref() == Some(&group))
-            else {
-                continue;
-            };
-            if self.phase(id).is_down() {
-                if let Some(state) = self.states.get_mut(id) {
-                    self.host.clean(state);
-                }
-            } else {
-                self.with_machine(id, |machine| machine.group_empty());
-            }
-        }
-    }
-
-    /// Stops every unit, then the supervision.
-    pub(super) fn begin_shutdown(&mut self, action: ShutdownAction) {
-        if let Some(shutdown) = &mut self.shutdown {
-            shutdown.action = action;
-            return;
-        }
-        crate::notice!("shutting down: {action:?}");
-        let now = self.host.now_us();
-        let deadline = u64::try_from(self.config.shutdown_deadline.as_micros()).unwrap_or(u64::MAX);
-        let (deadline_us, report_us) = (now.saturating_add(deadline), now + REPORT_US);
-        self.shutdown = Some(Shutdown {
-            action,
-            deadline_us,
-            report_us,
-            killed: false,
-        });
-        self.jobs.drop_starts();
-        let up = |id: &UnitId| !matches!(self.phase(*id), Phase::Dead | Phase::Failed);
-        let jobs = self
-            .graph
-            .units()
-            .map(|(id, _)| id)
-            .filter(up)
-            .map(|id| (id, JobKind::Stop))
-            .collect();
-        self.submit(&Transaction {
-            jobs,
-            skipped: Vec::new(),
-        });
-    }
-
-    fn watch_shutdown(&mut self, now: u64) {
-        let Some(mut shutdown) = self.shutdown else {
-            return;
-        };
-        if now >= shutdown.report_us {
-            let waiting = self.who_delays();
-            crate::notice!("shutdown waits for {}", waiting.join(", "));
-            shutdown.report_us = now + REPORT_US;
-        }
-        if now >= shutdown.deadline_us && !shutdown.killed {
-            crate::error!(
-                "shutdown: killed, its time is over: {}",
-                self.who_delays().join(", ")
-            );
-            let groups: Vec<String> = self
-                .states
-                .iter()
-                .filter_map(|state| state.cgroup.clone())
-                .collect();
-            for group in &groups {
-                self.host.signal_group(group, libc::SIGKILL);
-            }
-            shutdown.killed = true;
-            shutdown.deadline_us = now + LAST_US;
-        }
-        self.shutdown = Some(shutdown);
-    }
-
-    fn who_delays(&self) -> Vec<String> {
-        let delays = |(id, job): (UnitId, super::job::Job)| {
-            let name = &self.graph.unit(id)?.name;
-            job.running
-                .then(|| format!("{name} ({})", self.phase(id).word()))
-        };
-        self.jobs.iter().filter_map(delays).collect()
-    }
-
-    /// The action of a shutdown whose units have all stopped, or whose time is over.
-    pub(crate) fn is_over(&self) -> Option<ShutdownAction> {
-        let shutdown = self.shutdown?;
-        let over = shutdown.killed && self.host.now_us() >= shutdown.deadline_us;
-        (over || self.jobs.iter().next().is_none()).then_some(shutdown.action)
     }
 
     /// Whether a unit file goes by this name, or by its template's.
@@ -782,5 +542,7 @@ fn say(finding: &Finding) {
     }
 }
 
+mod process;
+mod shutdown;
 #[cfg(test)]
 mod tests;

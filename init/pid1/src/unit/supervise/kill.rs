@@ -33,6 +33,23 @@ impl Machine<'_> {
         }
     }
 
+    /// Whether KillMode= leaves no process behind.
+    pub(super) fn empties_group(&self) -> bool {
+        matches!(
+            self.unit.service.kill.mode,
+            KillMode::ControlGroup | KillMode::Mixed
+        )
+    }
+
+    /// Before a restart: two runs of a service never share a group. After this wait there is no restart.
+    pub(super) fn empty_group(&mut self) {
+        if self.unit.service.kill.send_sigkill {
+            return self.signal_all(Phase::FinalSigkill);
+        }
+        self.enter(Phase::FinalSigterm);
+        self.allow(self.unit.service.timeout.stop());
+    }
+
     /// Whether there is a process whose end must be waited for.
     fn send_signals(&mut self) -> bool {
         let kill = &self.unit.service.kill;
@@ -61,7 +78,8 @@ impl Machine<'_> {
                     host.signal_group(&group, signal);
                 });
             }
-            return waits;
+            // One that was born meanwhile is in no list, but in the kernel's count.
+            return waits || self.host.populated(&group);
         }
         for pid in own {
             self.host.signal(pid, signal);

@@ -69,7 +69,9 @@ impl Host for Paper {
         false
     }
     fn clean(&mut self, state: &mut UnitState) {
-        state.cgroup = None;
+        if self.processes.is_empty() {
+            state.cgroup = None;
+        }
         self.log.push("clean".into());
     }
     fn arm(&mut self, _: UnitId, timer: Timer, at_us: Option<u64>) {
@@ -360,6 +362,44 @@ fn kill_modes_reach_whom_they_name() {
     let mut none = stop("none");
     none.stands(Phase::Dead, Outcome::Success);
     assert_eq!(none.log(), ["clean"]);
+}
+
+#[test]
+fn a_service_is_not_restarted_while_a_process_of_its_last_run_is_left() {
+    let text = "[Service]\nExecStart=/s\nExecStopPost=/u\nRestart=always\n";
+    for mode in ["control-group", "mixed"] {
+        let mut story = Story::begin(&format!("{text}KillMode={mode}\n"));
+        story.paper.processes.insert(77);
+        story.main_ends(KILLED);
+        while story.state.phase != Phase::FinalSigterm {
+            story.runs_out(Timer::Phase);
+        }
+        story.log();
+        story.control_ends(KILLED);
+        if mode == "mixed" {
+            story.stands(Phase::FinalSigkill, Outcome::Signal);
+            assert_eq!(story.log(), ["SIGKILL to 1 in group"]);
+        }
+        story.machine().group_empty();
+        assert_ne!(story.state.phase, Phase::AutoRestart, "{mode}");
+        story.paper.processes.clear();
+        story.machine().group_empty();
+        story.stands(Phase::AutoRestart, Outcome::Signal);
+        assert_eq!(story.state.cgroup, None);
+    }
+}
+
+#[test]
+fn a_start_beside_processes_that_were_left_is_said() {
+    let mut story = Story::begin("[Service]\nExecStart=/s\nRestart=always\nKillMode=process\n");
+    story.paper.processes.insert(77);
+    story
+        .main_ends(BAD)
+        .stands(Phase::AutoRestart, Outcome::ExitCode);
+    story.log();
+    story.machine().begin(true);
+    let said = "say starts beside processes of its last run";
+    assert!(story.log().iter().any(|line| line.starts_with(said)));
 }
 
 #[test]

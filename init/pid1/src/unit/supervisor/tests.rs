@@ -3,9 +3,11 @@
 
 use spec_unit::control::Request;
 use spec_unit::directive::exec::Command;
+use spec_unit::directive::notify::NotifyAccess;
 use spec_unit::finding::Place;
 use spec_unit::unit::Unit;
 
+use super::super::supervise::Role;
 use super::*;
 
 struct Node {
@@ -258,4 +260,132 @@ fn requests_of_clients_are_answered_with_reasons() {
             "{refused:?}"
         );
     }
+}
+
+/// A service that is up, with the control group of this very test: its children are the service's processes.
+fn running() -> Node {
+    let mut node = Node::with(&[]);
+    let mut unit = Unit::new("a.service", UnitType::Service);
+    unit.service.notify.given = Some(NotifyAccess::All);
+    node.supervisor.graph.insert(unit).unwrap();
+    node.supervisor.make_room();
+    let own = std::process::id() as i32;
+    let own = node.supervisor.host.cgroups.of_process(own);
+    let state = &mut node.supervisor.states[0];
+    (state.phase, state.cgroup) = (Phase::Running, own);
+    node
+}
+
+/// A process that ends with the test.
+struct Sleeper(std::process::Child);
+
+impl Sleeper {
+    /// Runs a line of shell, which may end in `exec sleep`.
+    fn of(line: &str) -> Self {
+        use std::process::{Command, Stdio};
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).stdout(Stdio::piped());
+        Self(command.spawn().unwrap())
+    }
+
+    fn pid(&self) -> i32 {
+        self.0.id() as i32
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn what_a_process_said_last_is_heard_before_its_number_is_free() {
+    use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketType, sendto, socket};
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    let mut node = running();
+    let address = SocketAddrUnix::new(&node.supervisor.config.notify_socket).unwrap();
+    let speaker = socket(AddressFamily::UNIX, SocketType::DGRAM, None).unwrap();
+    let child = crate::sys::clone::child(None, || {
+        let _ = sendto(&speaker, b"STATUS=farewell", SendFlags::empty(), &address);
+    });
+    let pid = child.unwrap().pid;
+    let id = WaitId::Pid(Pid::from_raw(pid).unwrap());
+    waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
+    let mut ended = [pid].into_iter();
+    node.supervisor.reap(|| ended.next());
+    assert_eq!(
+        node.supervisor.states[0].status_text.as_deref(),
+        Some("farewell")
+    );
+    assert!(!crate::reap::is_child(pid), "it was collected");
+}
+
+#[test]
+fn of_many_processes_that_ended_a_part_is_collected_and_the_rest_is_remembered() {
+    let mut node = running();
+    // Numbers that no process has.
+    let mut ended = (i32::MAX - 400)..i32::MAX;
+    node.supervisor.reap(|| ended.next());
+    assert_eq!(ended.len(), 400 - crate::reap::BATCH);
+    assert!(node.supervisor.unreaped);
+    node.supervisor.reap(|| ended.next());
+    assert_eq!(ended.len(), 0);
+    assert!(!node.supervisor.unreaped);
+}
+
+#[test]
+fn a_service_that_names_another_main_process_gives_the_old_one_up() {
+    let mut node = running();
+    let sleepers = ["exec sleep 1000"; 2].map(Sleeper::of);
+    let [old, new] = sleepers.each_ref().map(Sleeper::pid);
+    node.supervisor.new_main(0, old);
+    node.supervisor.new_main(0, new);
+    assert_eq!(node.supervisor.states[0].main, Some(new));
+    let host = &node.supervisor.host;
+    assert_eq!(host.pidfds.keys().collect::<Vec<_>>(), [&new]);
+    assert_eq!(host.reaper.owner(old), None);
+}
+
+#[test]
+fn a_main_process_that_is_not_our_child_is_seen_to_end() {
+    use std::io::{BufRead as _, BufReader};
+    let mut node = running();
+    // A parent that does not wait: its child stays, ended.
+    let mut parent = Sleeper::of("sleep 1000 & echo $!; exec sleep 1000");
+    let mut line = String::new();
+    let mut said = BufReader::new(parent.0.stdout.take().unwrap());
+    said.read_line(&mut line).unwrap();
+    let pid: i32 = line.trim().parse().unwrap();
+    node.supervisor.new_main(0, pid);
+    assert_eq!(node.supervisor.states[0].main, Some(pid));
+    assert!(crate::sys::signal::send(pid, libc::SIGKILL));
+    let named = Source::Named(pid.unsigned_abs());
+    let long = Duration::from_secs(30);
+    while !node
+        .supervisor
+        .host
+        .events
+        .wait(long)
+        .unwrap()
+        .contains(&named)
+    {}
+    node.supervisor.named_ended(pid);
+    let state = &node.supervisor.states[0];
+    assert_eq!((state.main, state.phase), (None, Phase::Dead));
+    assert!(node.supervisor.host.pidfds.is_empty());
+}
+
+#[test]
+fn in_an_empty_group_there_is_no_main_process_of_another_parent() {
+    let mut node = running();
+    node.supervisor.states[0].main = Some(i32::MAX);
+    node.supervisor
+        .host
+        .reaper
+        .register(i32::MAX, (0, Role::Main));
+    node.supervisor.group_empty(0);
+    let state = &node.supervisor.states[0];
+    assert_eq!((state.main, state.phase), (None, Phase::Dead));
 }

@@ -1,0 +1,231 @@
+//! What processes do: they begin, say something, end, and leave their control groups empty.
+
+use spec_unit::control::{ExitStatus, ShutdownAction};
+use spec_unit::graph::UnitId;
+
+use super::super::spawn::ExecOutcome;
+use super::super::supervise::{Host as _, Role};
+use super::Supervisor;
+use crate::reap;
+
+/// After so many messages the processes that have ended wait for the next turn.
+const MESSAGES: usize = 256;
+
+impl Supervisor {
+    pub(super) fn exec_report(&mut self, pid: i32) {
+        let Some((id, mut report)) = self.host.reports.remove(&pid) else {
+            return;
+        };
+        let outcome = report.outcome();
+        if outcome == ExecOutcome::Pending {
+            self.host.reports.insert(pid, (id, report));
+            return;
+        }
+        self.host.events.remove(&report.pipe);
+        self.with_machine(id, |machine| match outcome {
+            ExecOutcome::Failed(message) => machine.exec_failed(&message),
+            _ => machine.exec_done(pid),
+        });
+    }
+
+    pub(super) fn take_signals(&mut self) {
+        const FIRST: i32 = crate::sys::signal::SIGRTMIN;
+        while let Some(signal) = self.host.events.signal() {
+            match signal {
+                libc::SIGCHLD => {}
+                libc::SIGINT => self.begin_shutdown(ShutdownAction::Reboot),
+                libc::SIGPWR => self.begin_shutdown(ShutdownAction::Poweroff),
+                _ if signal == FIRST + 3 => self.begin_shutdown(ShutdownAction::Halt),
+                _ if signal == FIRST + 4 => self.begin_shutdown(ShutdownAction::Poweroff),
+                _ if signal == FIRST + 5 => self.begin_shutdown(ShutdownAction::Reboot),
+                other => crate::notice!("signal {other} means nothing here"),
+            }
+        }
+        self.reap(reap::ended);
+    }
+
+    /// Collects the processes that have ended, each after what it said last was heard. Of many a part, and the rest
+    /// in the next turn: the kernel tells of any number of ends by one signal.
+    pub(super) fn reap(&mut self, mut ended: impl FnMut() -> Option<i32>) {
+        self.unreaped = true;
+        let mut heard = 0;
+        for _ in 0..reap::BATCH {
+            let Some(pid) = ended() else {
+                self.unreaped = false;
+                return;
+            };
+            heard += self.bury(pid);
+            if heard >= MESSAGES {
+                return;
+            }
+        }
+    }
+
+    /// Hears a process that has ended for the last time and collects it; how many messages that took.
+    pub(super) fn bury(&mut self, pid: i32) -> usize {
+        let heard = self.hear();
+        let status = reap::collect(pid);
+        self.exec_report(pid);
+        self.host.process_gone(pid);
+        if let (Some((id, role)), Some(status)) = (self.host.reaper.forget(pid), status) {
+            self.ended(pid, id, role, status);
+        }
+        heard
+    }
+
+    fn ended(&mut self, pid: i32, id: UnitId, role: Role, status: ExitStatus) {
+        let Some(state) = self.states.get(id) else {
+            return;
+        };
+        let (main, control) = (state.main == Some(pid), state.control == Some(pid));
+        self.with_machine(id, |machine| match role {
+            Role::Main if main => machine.main_ended(status),
+            Role::Control if control => machine.control_ended(status),
+            // A process that is no longer what it was made as.
+            _ => {}
+        });
+    }
+
+    /// A process named as a main one has ended. A child of ours is left to the reaper, who learns how.
+    pub(super) fn named_ended(&mut self, pid: i32) {
+        self.host.unwatch(pid);
+        if !reap::is_child(pid) {
+            self.alien_ended(pid);
+        }
+    }
+
+    /// A main process that is not our child has ended.
+    fn alien_ended(&mut self, pid: i32) {
+        self.host.process_gone(pid);
+        let Some((id, _)) = self.host.reaper.forget(pid) else {
+            return;
+        };
+        if self
+            .states
+            .get(id)
+            .is_some_and(|state| state.main == Some(pid))
+        {
+            self.with_machine(id, |machine| machine.main_gone());
+        }
+    }
+
+    /// Takes in what services have said until now; how many messages.
+    pub(super) fn hear(&mut self) -> usize {
+        let most = self
+            .notify
+            .as_ref()
+            .map_or(0, |socket| socket.most_waiting());
+        (0..most).take_while(|_| self.hear_one()).count()
+    }
+
+    /// Takes in the next message; whether there was one.
+    fn hear_one(&mut self) -> bool {
+        let (pid, message) = match self.notify.as_ref().map(|socket| socket.receive()) {
+            Some(Ok(Some(received))) => received,
+            Some(Err(cause)) => {
+                crate::warning!("notify socket: {cause}");
+                return false;
+            }
+            None | Some(Ok(None)) => return false,
+        };
+        let Some(id) = self.unit_of(pid) else {
+            crate::debug!("process {pid} belongs to no unit; its message is dropped");
+            return true;
+        };
+        let heard = self
+            .with_machine(id, |machine| machine.hears(pid))
+            .unwrap_or(false);
+        if !heard {
+            let unit = self.name_of(id);
+            crate::debug!("{unit}: process {pid} may not speak for it (NotifyAccess=)");
+            return true;
+        }
+        if let Some(main) = message.main_pid {
+            self.new_main(id, main);
+        }
+        self.with_machine(id, |machine| machine.notified(&message));
+        self.announce(id);
+        true
+    }
+
+    fn name_of(&self, id: UnitId) -> &str {
+        self.graph
+            .unit(id)
+            .map(|unit| unit.name.as_str())
+            .unwrap_or_default()
+    }
+
+    /// The unit of a process: as registered, or by its control group.
+    fn unit_of(&self, pid: i32) -> Option<UnitId> {
+        if let Some((id, _)) = self.host.reaper.owner(pid) {
+            return Some(id);
+        }
+        let group = self.host.cgroups.of_process(pid)?;
+        let within = |own: &str| {
+            group
+                .strip_prefix(own)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.states
+            .iter()
+            .position(|state| state.cgroup.as_deref().is_some_and(within))
+    }
+
+    /// A service names its main process, which must be one of its own.
+    pub(super) fn new_main(&mut self, id: UnitId, pid: i32) {
+        let Some(state) = self.states.get(id) else {
+            return;
+        };
+        let (old, control) = (state.main, state.control);
+        if old == Some(pid) {
+            return;
+        }
+        if self.unit_of(pid) != Some(id) || control == Some(pid) {
+            let unit = self.name_of(id);
+            return crate::warning!("{unit}: MAINPID={pid} is not one of its processes; ignored");
+        }
+        if let Err(cause) = self.host.adopt(pid, id) {
+            let unit = self.name_of(id);
+            return crate::warning!("{unit}: MAINPID={pid}: {cause}; ignored");
+        }
+        if let Some(old) = old {
+            self.exec_report(old);
+            self.host.reaper.forget(old);
+            self.host.process_gone(old);
+        }
+        if let Some(state) = self.states.get_mut(id) {
+            state.main = Some(pid);
+        }
+    }
+
+    pub(super) fn groups_changed(&mut self) {
+        for group in self.host.cgroups.changed() {
+            if self.host.cgroups.populated(&group) {
+                continue;
+            }
+            let Some(id) = self
+                .states
+                .iter()
+                .position(|state| state.cgroup.as_deref() == Some(&group))
+            else {
+                continue;
+            };
+            if self.phase(id).is_down() {
+                if let Some(state) = self.states.get_mut(id) {
+                    self.host.clean(state);
+                }
+            } else {
+                self.group_empty(id);
+            }
+        }
+    }
+
+    /// No process is left in a unit's group: its main one has ended too. Of a child of ours the reaper hears.
+    pub(super) fn group_empty(&mut self, id: UnitId) {
+        let main = self.states.get(id).and_then(|state| state.main);
+        if let Some(pid) = main.filter(|pid| !reap::is_child(*pid)) {
+            self.alien_ended(pid);
+        }
+        self.with_machine(id, |machine| machine.group_empty());
+    }
+}

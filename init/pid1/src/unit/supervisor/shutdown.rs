@@ -1,0 +1,100 @@
+//! A shutdown as units see it: every one stops, who delays it is named, and at its deadline what is left is killed.
+
+use spec_unit::control::ShutdownAction;
+use spec_unit::graph::{JobKind, Transaction, UnitId};
+
+use super::super::job::Job;
+use super::super::state::Phase;
+use super::super::supervise::Host as _;
+use super::Supervisor;
+
+/// How often a shutdown names who delays it.
+const REPORT_US: u64 = 5_000_000;
+/// Time that killed processes get to go away at the very end.
+const LAST_US: u64 = 3_000_000;
+
+/// A shutdown under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shutdown {
+    action: ShutdownAction,
+    pub(super) deadline_us: u64,
+    pub(super) report_us: u64,
+    killed: bool,
+}
+
+impl Supervisor {
+    /// Stops every unit, then the supervision.
+    pub(in crate::unit) fn begin_shutdown(&mut self, action: ShutdownAction) {
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.action = action;
+            return;
+        }
+        crate::notice!("shutting down: {action:?}");
+        let now = self.host.now_us();
+        let deadline = u64::try_from(self.config.shutdown_deadline.as_micros()).unwrap_or(u64::MAX);
+        let (deadline_us, report_us) = (now.saturating_add(deadline), now + REPORT_US);
+        self.shutdown = Some(Shutdown {
+            action,
+            deadline_us,
+            report_us,
+            killed: false,
+        });
+        self.jobs.drop_starts();
+        let up = |id: &UnitId| !matches!(self.phase(*id), Phase::Dead | Phase::Failed);
+        let jobs = self
+            .graph
+            .units()
+            .map(|(id, _)| id)
+            .filter(up)
+            .map(|id| (id, JobKind::Stop))
+            .collect();
+        self.submit(&Transaction {
+            jobs,
+            skipped: Vec::new(),
+        });
+    }
+
+    pub(super) fn watch_shutdown(&mut self, now: u64) {
+        let Some(mut shutdown) = self.shutdown else {
+            return;
+        };
+        if now >= shutdown.report_us {
+            let waiting = self.who_delays();
+            crate::notice!("shutdown waits for {}", waiting.join(", "));
+            shutdown.report_us = now + REPORT_US;
+        }
+        if now >= shutdown.deadline_us && !shutdown.killed {
+            crate::error!(
+                "shutdown: killed, its time is over: {}",
+                self.who_delays().join(", ")
+            );
+            let groups: Vec<String> = self
+                .states
+                .iter()
+                .filter_map(|state| state.cgroup.clone())
+                .collect();
+            for group in &groups {
+                self.host.signal_group(group, libc::SIGKILL);
+            }
+            shutdown.killed = true;
+            shutdown.deadline_us = now + LAST_US;
+        }
+        self.shutdown = Some(shutdown);
+    }
+
+    pub(super) fn who_delays(&self) -> Vec<String> {
+        let delays = |(id, job): (UnitId, Job)| {
+            let name = &self.graph.unit(id)?.name;
+            job.running
+                .then(|| format!("{name} ({})", self.phase(id).word()))
+        };
+        self.jobs.iter().filter_map(delays).collect()
+    }
+
+    /// The action of a shutdown whose units have all stopped, or whose time is over.
+    pub(crate) fn is_over(&self) -> Option<ShutdownAction> {
+        let shutdown = self.shutdown?;
+        let over = shutdown.killed && self.host.now_us() >= shutdown.deadline_us;
+        (over || self.jobs.iter().next().is_none()).then_some(shutdown.action)
+    }
+}
