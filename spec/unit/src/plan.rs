@@ -403,7 +403,10 @@ impl ExecPlan {
             line("fds.listen", &listen.name)?;
         }
         let namespaces = &self.fds.namespaces;
-        if namespaces.iter().any(|handed| handed.kind == Namespace::Pid) {
+        if namespaces
+            .iter()
+            .any(|handed| handed.kind == Namespace::Pid)
+        {
             // setns(2) with CLONE_NEWPID moves the caller's later children, not the caller.
             return Err(
                 "fds.namespaces: a process cannot enter a pid namespace itself, and PID 1 does not put it there yet; \
