@@ -10,6 +10,7 @@
 //! Entries go to /var/log/bedplate on a node with a disk and to /run/log/bedplate otherwise.
 
 mod clock;
+mod connection;
 mod entry;
 mod event_loop;
 mod intake;
