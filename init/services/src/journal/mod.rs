@@ -16,7 +16,6 @@ mod event_loop;
 mod intake;
 mod kmsg;
 mod native;
-mod query;
 mod rate;
 mod segment;
 mod serve;
@@ -37,7 +36,6 @@ use spec_layout::path::{JOURNAL_PERSISTENT, JOURNAL_VOLATILE};
 use clock::Clock;
 use event_loop::EventLoop;
 use intake::Intake;
-pub(crate) use query::Query;
 use store::{Limits, Store};
 use writer::{Shared, Writer};
 
