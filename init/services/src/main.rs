@@ -28,10 +28,16 @@ const SERVICES: &[Entry] = &[
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
-    let called = args.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+    let called = args
+        .first()
+        .and_then(|path| path.rsplit('/').next())
+        .unwrap_or_default();
     let (name, rest) = match SERVICES.iter().find(|(name, _)| *name == called) {
         Some((name, _)) => (*name, args.get(1..).unwrap_or_default()),
-        None => (args.get(1).map_or("", String::as_str), args.get(2..).unwrap_or_default()),
+        None => (
+            args.get(1).map_or("", String::as_str),
+            args.get(2..).unwrap_or_default(),
+        ),
     };
     match SERVICES.iter().find(|(known, _)| *known == name) {
         Some((_, entry)) => entry(rest),

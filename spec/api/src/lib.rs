@@ -175,7 +175,9 @@ pub struct JoinRequest {
 
 impl std::fmt::Debug for JoinRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("JoinRequest").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("JoinRequest")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

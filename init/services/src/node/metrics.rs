@@ -230,7 +230,9 @@ fn unit_resources(text: &mut Text, units: &[UnitStatus]) {
 /// The proportional share (Pss) is not for us to see: the kernel shows it to tracers only.
 fn residents(text: &mut Text, units: &[UnitStatus]) {
     text.family(&RESIDENT);
-    let processes = units.iter().filter_map(|unit| Some((unit.name.as_str(), unit.main_pid?)));
+    let processes = units
+        .iter()
+        .filter_map(|unit| Some((unit.name.as_str(), unit.main_pid?)));
     for (name, pid) in std::iter::once(("init.scope", 1)).chain(processes) {
         let status = small_file(&format!("/proc/{pid}/status"));
         if let Some(bytes) = meminfo(&status, "VmRSS") {

@@ -41,16 +41,32 @@ pub(crate) fn lacks_disc(device: &File) -> bool {
 }
 
 /// Tells the kernel of a partition that was added to a disk in use. Bytes.
-pub(crate) fn add_partition(disk: &File, number: u32, start: u64, length: u64) -> std::io::Result<()> {
+pub(crate) fn add_partition(
+    disk: &File,
+    number: u32,
+    start: u64,
+    length: u64,
+) -> std::io::Result<()> {
     partition(disk, ADD, number, start, length)
 }
 
 /// Tells the kernel that a partition has grown. Bytes.
-pub(crate) fn resize_partition(disk: &File, number: u32, start: u64, length: u64) -> std::io::Result<()> {
+pub(crate) fn resize_partition(
+    disk: &File,
+    number: u32,
+    start: u64,
+    length: u64,
+) -> std::io::Result<()> {
     partition(disk, RESIZE, number, start, length)
 }
 
-fn partition(disk: &File, operation: i32, number: u32, start: u64, length: u64) -> std::io::Result<()> {
+fn partition(
+    disk: &File,
+    operation: i32,
+    number: u32,
+    start: u64,
+    length: u64,
+) -> std::io::Result<()> {
     let wrong = |_| std::io::Error::from(std::io::ErrorKind::InvalidInput);
     let mut partition = Partition {
         start: i64::try_from(start).map_err(wrong)?,
@@ -59,7 +75,12 @@ fn partition(disk: &File, operation: i32, number: u32, start: u64, length: u64) 
         names: [0; 128],
     };
     let length = size_of::<Partition>() as i32;
-    let argument = Argument { operation, flags: 0, length, data: &mut partition };
+    let argument = Argument {
+        operation,
+        flags: 0,
+        length,
+        data: &mut partition,
+    };
     // SAFETY: both structs have the layout of linux/blkpg.h (checked below) and outlive the call, which only reads
     // them.
     unsafe { ioctl::blkpg(disk.as_raw_fd(), &argument) }?;

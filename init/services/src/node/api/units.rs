@@ -107,7 +107,11 @@ pub(super) async fn kill(
     Query(Signal { signal }): Query<Signal>,
     Extension(operator): Extension<Operator>,
 ) -> Result<(), Refusal> {
-    order(&operator, "kill", name, |unit| Request::Kill { unit, signal }).await
+    order(&operator, "kill", name, |unit| Request::Kill {
+        unit,
+        signal,
+    })
+    .await
 }
 
 async fn order(
