@@ -6,9 +6,9 @@
 //!
 //! Source: Documentation/admin-guide/cgroup-v2.rst.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,8 @@ pub(crate) struct Cgroups {
     root: PathBuf,
     inotify: OwnedFd,
     watches: BTreeMap<i32, String>,
+    /// Controllers that could not be handed down, said once each.
+    missing: BTreeSet<&'static str>,
 }
 
 impl Cgroups {
@@ -40,6 +42,7 @@ impl Cgroups {
             root: root.into(),
             inotify,
             watches: BTreeMap::new(),
+            missing: BTreeSet::new(),
         })
     }
 
@@ -47,18 +50,17 @@ impl Cgroups {
         self.root.join(group)
     }
 
-    /// Makes a group with its settings and watches it; returns its folder. What could not be set is said.
+    /// Makes a group with its settings and watches it; returns its folder. A hint that could not be set is said; a
+    /// setting that could not be, and nothing may run there.
     pub(crate) fn create(&mut self, group: &Cgroup, owner: Option<(u32, u32)>) -> io::Result<File> {
         let path = self.path(&group.path);
         if let Some(parent) = Path::new(&group.path).parent() {
             self.create_parents(parent)?;
         }
         make(&path)?;
-        for (file, value) in &group.settings {
-            if let Err(cause) = fs::write(path.join(file), value) {
-                // A machine without the controller costs the limit; the service still runs.
-                crate::warning!("{}: {file}={value}: {cause}", group.path);
-            }
+        if let Err(cause) = set(&path, group) {
+            self.remove(&group.path);
+            return Err(cause);
         }
         if let (true, Some((uid, gid))) = (group.delegate, owner) {
             delegate(&path, uid, gid)?;
@@ -70,16 +72,25 @@ impl Cgroups {
             .open(path)
     }
 
-    fn create_parents(&self, group: &Path) -> io::Result<()> {
+    fn create_parents(&mut self, group: &Path) -> io::Result<()> {
         let mut path = self.root.clone();
-        hand_down(&path);
+        self.hand_down(&path);
         for part in group {
             path.push(part);
             if make(&path)? {
-                hand_down(&path);
+                self.hand_down(&path);
             }
         }
         Ok(())
+    }
+
+    /// Hands controllers down. One that cannot be is said; whoever asks for a limit of it is refused then.
+    fn hand_down(&mut self, path: &Path) {
+        for (controller, message) in hand_down(path) {
+            if self.missing.insert(controller) {
+                crate::warning!("{message}");
+            }
+        }
     }
 
     fn watch(&mut self, group: &str) -> io::Result<()> {
@@ -217,20 +228,46 @@ fn make(path: &Path) -> io::Result<bool> {
     }
 }
 
-fn hand_down(path: &Path) {
-    let present = fs::read_to_string(path.join("cgroup.controllers")).unwrap_or_default();
-    let active = fs::read_to_string(path.join("cgroup.subtree_control")).unwrap_or_default();
-    let wanted = present
-        .split_ascii_whitespace()
-        .filter(|name| CONTROLLERS.contains(name));
-    for controller in
-        wanted.filter(|name| !active.split_ascii_whitespace().any(|word| word == *name))
-    {
-        let _ = fs::write(
-            path.join("cgroup.subtree_control"),
-            format!("+{controller}"),
-        );
+/// Writes the settings and hints of a group.
+fn set(path: &Path, group: &Cgroup) -> io::Result<()> {
+    for (file, value) in &group.settings {
+        let failed = |cause: io::Error| {
+            let message = format!("{file}={value} cannot be set: {cause}");
+            io::Error::new(cause.kind(), message)
+        };
+        write(&path.join(file), value).map_err(failed)?;
     }
+    for (file, value) in &group.hints {
+        if let Err(cause) = write(&path.join(file), value) {
+            crate::warning!("{}: {file}={value}: {cause}", group.path);
+        }
+    }
+    Ok(())
+}
+
+/// Writes a file of the kernel's; one that is not there is not made.
+fn write(file: &Path, value: &str) -> io::Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .open(file)?
+        .write_all(value.as_bytes())
+}
+
+/// Hands the controllers of a group down to those below it; returns what failed.
+fn hand_down(path: &Path) -> Vec<(&'static str, String)> {
+    let words = |file: &str| fs::read_to_string(path.join(file)).unwrap_or_default();
+    let (present, active) = (words("cgroup.controllers"), words("cgroup.subtree_control"));
+    let has = |list: &str, name: &&str| list.split_ascii_whitespace().any(|word| word == *name);
+    let file = path.join("cgroup.subtree_control");
+    CONTROLLERS
+        .into_iter()
+        .filter(|name| has(&present, name) && !has(&active, name))
+        .filter_map(|name| {
+            let cause = write(&file, &format!("+{name}")).err()?;
+            Some((name, format!("{}: +{name}: {cause}", file.display())))
+        })
+        .collect()
 }
 
 fn delegate(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
@@ -293,16 +330,11 @@ mod tests {
     fn a_change_of_a_watched_group_is_told_once() {
         let (folder, mut cgroups) = tree();
         group(folder.path(), "system.slice/a.service", "", true);
-        let plan = Cgroup {
-            path: "system.slice/a.service".into(),
-            settings: [("memory.max".to_string(), "1024".to_string())].into(),
-            delegate: false,
-        };
+        let memory_max = folder.path().join("system.slice/a.service/memory.max");
+        fs::write(&memory_max, "max").unwrap();
+        let plan = limited("system.slice/a.service");
         cgroups.create(&plan, None).unwrap();
-        assert_eq!(
-            fs::read_to_string(folder.path().join("system.slice/a.service/memory.max")).unwrap(),
-            "1024"
-        );
+        assert_eq!(fs::read_to_string(memory_max).unwrap(), "1024");
         group(folder.path(), "system.slice/a.service", "", false);
         assert_eq!(cgroups.changed(), ["system.slice/a.service"]);
         assert_eq!(cgroups.changed(), [""; 0]);
@@ -340,6 +372,45 @@ mod tests {
             cgroups.remove(&plan.path);
             assert_eq!((watches(&cgroups), cgroups.watches.len()), (0, 0));
         }
+    }
+
+    /// A group whose limit must hold and whose weight may not.
+    fn limited(path: &str) -> Cgroup {
+        let one = |file: &str, value: &str| [(file.to_string(), value.to_string())].into();
+        Cgroup {
+            path: path.into(),
+            settings: one("memory.max", "1024"),
+            hints: one("cpu.weight", "200"),
+            delegate: false,
+        }
+    }
+
+    #[test]
+    fn without_its_controller_a_limit_refuses_and_leaves_no_group_behind() {
+        let (folder, mut cgroups) = tree();
+        let refused = cgroups.create(&limited("task.slice/a.service"), None);
+        let message = refused.unwrap_err().to_string();
+        assert!(
+            message.starts_with("memory.max=1024 cannot be set"),
+            "{message}"
+        );
+        assert!(!folder.path().join("task.slice/a.service").exists());
+    }
+
+    #[test]
+    fn a_controller_that_cannot_be_handed_down_is_named() {
+        let (folder, _) = tree();
+        fs::write(
+            folder.path().join("cgroup.controllers"),
+            "cpu memory rdma\n",
+        )
+        .unwrap();
+        let failed = hand_down(folder.path());
+        let names: Vec<_> = failed.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["cpu", "memory"]);
+        assert!(failed[0].1.contains("subtree_control: +cpu: "));
+        fs::write(folder.path().join("cgroup.subtree_control"), "cpu memory").unwrap();
+        assert_eq!(hand_down(folder.path()), []);
     }
 
     #[test]

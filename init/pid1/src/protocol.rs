@@ -1,69 +1,46 @@
 //! The native control socket: who may ask, what they asked, and answers that never wait for a reader.
 //!
-//! The protocol itself is [`spec_unit::control`]. Clients are known by SO_PEERCRED: root, and the few users in
-//! [`ALLOWED`] for what they need. Clients, packets and waiting answers are bounded; a client that does not read is
-//! dropped.
+//! The protocol itself is [`spec_unit::control`]. Clients are known by SO_PEERCRED, and what they may ask stands in
+//! [`right`]. Clients (of each user, so that none takes another's place), packets and waiting answers are bounded; a
+//! client that does not read is dropped.
+
+mod right;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::net::{SocketFlags, SocketType, sockopt};
 use spec_unit::control::{Answer, Envelope, MAX_PACKET, Reply, Request, VERSION};
 
+use self::right::{Rights, USERS};
 use crate::event::{Events, Source};
 use crate::sys;
 
 /// Most clients at a time.
 const MAX_CLIENTS: usize = 64;
+/// Most clients of one user; root may take whatever is free.
+const MAX_OF_ONE_USER: usize = 16;
+/// Places that only root can take.
+const RESERVED_FOR_ROOT: usize = 16;
+const _: () = assert!(USERS.len() * MAX_OF_ONE_USER + RESERVED_FOR_ROOT <= MAX_CLIENTS);
+/// Most connections taken per turn, so that a flood of them takes turns with everything else.
+const BATCH: usize = 16;
+/// How long nobody is taken in when there are no descriptors left, unless a client leaves before.
+const PAUSE: Duration = Duration::from_secs(2);
 /// Most answers waiting for one client.
 const MAX_WAITING: usize = 512;
 /// Most bytes of answers waiting for one client.
 const MAX_WAITING_BYTES: usize = 1 << 20;
 
-/// What a client may ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Right {
-    /// Look and watch.
-    Read,
-    /// Also shut down.
-    Shutdown,
-    /// Also start, stop, restart and reload units.
-    Units,
-    /// Everything.
-    All,
-}
-
-/// Users besides root who may connect, and what each may ask.
-pub(crate) const ALLOWED: &[(&str, Right)] = &[
-    // Forwards the power button.
-    ("bedplate-device", Right::Shutdown),
-    // The node API: an operator's requests.
-    ("bedplate-node", Right::Units),
-    // Starts etcd anew after its membership changed.
-    ("bedplate-cluster", Right::Units),
-];
-
-/// The right that a request needs.
-pub(crate) fn needed(request: &Request) -> Right {
-    match request {
-        Request::List { .. } | Request::Show { .. } | Request::Watch => Right::Read,
-        Request::Shutdown { .. } => Right::Shutdown,
-        Request::Start { .. }
-        | Request::Stop { .. }
-        | Request::Restart { .. }
-        | Request::Reload { .. }
-        | Request::ResetFailed { .. }
-        | Request::Kill { .. } => Right::Units,
-        Request::Run { .. } | Request::Collect { .. } => Right::All,
-    }
-}
-
 #[derive(Debug)]
 struct Client {
     socket: OwnedFd,
-    right: Right,
+    uid: u32,
+    rights: &'static Rights,
     watching: bool,
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: usize,
@@ -88,6 +65,8 @@ pub(crate) struct Control {
     socket: OwnedFd,
     clients: BTreeMap<u32, Client>,
     next: u32,
+    /// Since when nobody is taken in.
+    paused: Option<Instant>,
 }
 
 impl Control {
@@ -99,6 +78,7 @@ impl Control {
             socket,
             clients: BTreeMap::new(),
             next: 0,
+            paused: None,
         })
     }
 
@@ -107,41 +87,91 @@ impl Control {
         self.socket.as_fd()
     }
 
-    /// Takes in the clients that wait; `name_of` tells a user's name.
+    /// Takes in some of the clients that wait; `name_of` tells a user's name.
     pub(crate) fn accept(&mut self, events: &Events, name_of: impl Fn(u32) -> Option<String>) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        while let Ok(socket) = rustix::net::accept_with(&self.socket, flags) {
-            let Ok(peer) = sockopt::socket_peercred(&socket) else {
-                continue;
-            };
-            let uid = peer.uid.as_raw();
-            let name = if uid == 0 { None } else { name_of(uid) };
-            let allowed = ALLOWED
-                .iter()
-                .find(|(user, _)| name.as_deref() == Some(user))
-                .map(|(_, right)| *right);
-            let Some(right) = (if uid == 0 { Some(Right::All) } else { allowed }) else {
-                let message = format!("user {uid} may not use this socket");
-                let _ = send(&socket, &encode(0, Reply::Error(message)));
-                continue;
-            };
-            if self.clients.len() >= MAX_CLIENTS {
-                let message = format!("{MAX_CLIENTS} clients already; try again later");
-                let _ = send(&socket, &encode(0, Reply::Error(message)));
-                continue;
+        for _ in 0..BATCH {
+            match rustix::net::accept_with(&self.socket, flags) {
+                Ok(socket) => self.take_in(events, socket, &name_of),
+                Err(Errno::AGAIN) => return,
+                // That client is gone again.
+                Err(Errno::CONNABORTED | Errno::INTR) => {}
+                Err(cause) => {
+                    crate::warning!("control socket: {cause}; new clients wait");
+                    return self.pause(events);
+                }
             }
-            self.next = self.next.wrapping_add(1);
-            let number = self.next;
-            if events.add(&socket, Source::Client(number)).is_ok() {
-                let client = Client {
-                    socket,
-                    right,
-                    watching: false,
-                    waiting: VecDeque::new(),
-                    waiting_bytes: 0,
-                };
-                self.clients.insert(number, client);
+        }
+    }
+
+    fn take_in(
+        &mut self,
+        events: &Events,
+        socket: OwnedFd,
+        name_of: impl Fn(u32) -> Option<String>,
+    ) {
+        let Ok(peer) = sockopt::socket_peercred(&socket) else {
+            return;
+        };
+        let uid = peer.uid.as_raw();
+        let rights = match self.admit(uid, name_of) {
+            Ok(rights) => rights,
+            Err(message) => {
+                let _ = send(&socket, &encode(0, Reply::Error(message)));
+                return;
             }
+        };
+        self.next = self.next.wrapping_add(1);
+        let number = self.next;
+        if events.add(&socket, Source::Client(number)).is_ok() {
+            let client = Client {
+                socket,
+                uid,
+                rights,
+                watching: false,
+                waiting: VecDeque::new(),
+                waiting_bytes: 0,
+            };
+            self.clients.insert(number, client);
+        }
+    }
+
+    /// The rights of one more client of this user, if it may have one.
+    fn admit(
+        &self,
+        uid: u32,
+        name_of: impl Fn(u32) -> Option<String>,
+    ) -> Result<&'static Rights, String> {
+        let rights = Rights::of(uid, name_of)
+            .ok_or_else(|| format!("user {uid} may not use this socket"))?;
+        let (count, most) = if uid == 0 {
+            (self.clients.len(), MAX_CLIENTS)
+        } else {
+            let own = self.clients.values().filter(|client| client.uid == uid);
+            (own.count(), MAX_OF_ONE_USER)
+        };
+        if count >= most {
+            return Err(format!("{most} clients already; try again later"));
+        }
+        Ok(rights)
+    }
+
+    /// Without a descriptor for it a client stays in the queue, and the socket ready: to go on listening would spin.
+    fn pause(&mut self, events: &Events) {
+        events.remove(&self.socket);
+        self.paused = Some(Instant::now());
+    }
+
+    /// Ends a pause that has lasted long enough.
+    pub(crate) fn end_pause(&mut self, events: &Events) {
+        if self.paused.is_some_and(|since| since.elapsed() >= PAUSE) {
+            self.listen(events);
+        }
+    }
+
+    fn listen(&mut self, events: &Events) {
+        if self.paused.is_some() && events.add(&self.socket, Source::Control).is_ok() {
+            self.paused = None;
         }
     }
 
@@ -158,9 +188,9 @@ impl Control {
                 return None;
             }
         };
-        let right = client.right;
+        let rights = client.rights;
         let bytes = buffer.get(..received.length).unwrap_or_default();
-        match decode(bytes, received.truncated, right) {
+        match decode(bytes, received.truncated, rights) {
             Ok(Envelope { id, request, .. }) => Some(Asked {
                 client: number,
                 id,
@@ -236,6 +266,9 @@ impl Control {
     fn drop_client(&mut self, events: &Events, number: u32) {
         if let Some(client) = self.clients.remove(&number) {
             events.remove(&client.socket);
+            // Its descriptor is free before the next client is looked for.
+            drop(client);
+            self.listen(events);
         }
     }
 }
@@ -265,7 +298,7 @@ fn encode(id: u64, reply: Reply) -> Vec<u8> {
 }
 
 /// Reads a request and checks the right to it; on refusal the request's number, if it could be read.
-fn decode(bytes: &[u8], truncated: bool, right: Right) -> Result<Envelope, (u64, String)> {
+fn decode(bytes: &[u8], truncated: bool, rights: &Rights) -> Result<Envelope, (u64, String)> {
     if truncated {
         return Err((
             0,
@@ -278,131 +311,11 @@ fn decode(bytes: &[u8], truncated: bool, right: Right) -> Result<Envelope, (u64,
         let message = format!("protocol version {}; this is {VERSION}", envelope.version);
         return Err((envelope.id, message));
     }
-    if needed(&envelope.request) > right {
-        return Err((envelope.id, "your user may not ask this".into()));
+    match rights.check(&envelope.request) {
+        Ok(()) => Ok(envelope),
+        Err(message) => Err((envelope.id, message)),
     }
-    Ok(envelope)
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use spec_unit::control::UnitStatus;
-
-    use super::*;
-
-    fn request(request: Request) -> Vec<u8> {
-        serde_json::to_vec(&Envelope {
-            version: VERSION,
-            id: 7,
-            request,
-        })
-        .unwrap()
-    }
-
-    #[test]
-    fn each_user_may_ask_what_it_needs_and_no_more() {
-        let stop = request(Request::Stop {
-            unit: "a.service".into(),
-        });
-        assert!(decode(&stop, false, Right::Units).is_ok());
-        assert_eq!(decode(&stop, false, Right::Shutdown).unwrap_err().0, 7);
-        assert!(
-            decode(
-                &request(Request::Collect { unit: "a".into() }),
-                false,
-                Right::Units
-            )
-            .is_err()
-        );
-        assert!(decode(&request(Request::Watch), false, Right::Read).is_ok());
-    }
-
-    #[test]
-    fn hostile_packets_are_refused_with_a_reason() {
-        assert!(
-            decode(b"{", false, Right::All)
-                .unwrap_err()
-                .1
-                .contains("not a request")
-        );
-        assert!(
-            decode(b"{}", true, Right::All)
-                .unwrap_err()
-                .1
-                .contains("longer")
-        );
-        let old = br#"{"version":99,"id":3,"request":"watch"}"#;
-        assert_eq!(
-            decode(old, false, Right::All).unwrap_err(),
-            (3, "protocol version 99; this is 1".into())
-        );
-    }
-
-    fn connect(path: &Path) -> OwnedFd {
-        use rustix::net::{AddressFamily, SocketAddrUnix};
-        let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
-        rustix::net::connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
-        socket
-    }
-
-    fn receive(socket: &OwnedFd) -> Option<Answer> {
-        let mut buffer = vec![0; MAX_PACKET];
-        let received = sys::message::receive(socket.as_fd(), &mut buffer).ok()?;
-        serde_json::from_slice(&buffer[..received.length]).ok()
-    }
-
-    /// Whoever runs the tests stands for a service's user.
-    fn somebody(_: u32) -> Option<String> {
-        Some("bedplate-node".into())
-    }
-
-    #[test]
-    fn a_client_asks_and_is_answered_and_a_watcher_that_does_not_read_is_dropped() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("control.sock");
-        let events = Events::open().unwrap();
-        let mut control = Control::open(&path).unwrap();
-        let client = connect(&path);
-        control.accept(&events, somebody);
-        let number = *control.clients.keys().next().unwrap();
-        send(&client, &request(Request::Watch)).unwrap();
-        let asked = control.serve(&events, number).unwrap();
-        assert_eq!((asked.id, &asked.request), (7, &Request::Watch));
-        control.answer(&events, number, asked.id, Reply::Ok);
-        assert_eq!(receive(&client).unwrap().reply, Reply::Ok);
-        control.watch(number);
-        let status = UnitStatus {
-            name: "a.service".into(),
-            reason: Some("x".repeat(9000)),
-            ..UnitStatus::default()
-        };
-        for _ in 0..2000 {
-            control.announce(&events, &Reply::Changed(status.clone()));
-        }
-        assert!(control.clients.is_empty(), "it never read");
-    }
-
-    #[test]
-    fn a_stranger_is_told_and_not_taken_in() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("control.sock");
-        let events = Events::open().unwrap();
-        let mut control = Control::open(&path).unwrap();
-        let client = connect(&path);
-        control.accept(&events, |_| Some("nobody".into()));
-        if rustix::process::geteuid().is_root() {
-            assert_eq!(control.clients.len(), 1);
-        } else {
-            assert!(control.clients.is_empty());
-            assert!(matches!(receive(&client).unwrap().reply, Reply::Error(_)));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_packet_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(decode(&bytes, false, Right::All).is_err());
-        }
-    }
-}
+mod tests;

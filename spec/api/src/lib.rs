@@ -117,7 +117,7 @@ pub struct ApiError {
     pub error: String,
 }
 
-/// What `GET /v1/logs` is asked: every field narrows the answer.
+/// What `GET /v1/logs` is asked, and the journal by the node API: every field narrows the answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogQuery {

@@ -2,8 +2,8 @@
 //!
 //! One JSON message per SOCK_SEQPACKET packet, at most [`MAX_PACKET`] bytes, file descriptors by SCM_RIGHTS.
 //! A client sends [`Request`]; PID 1 answers each with one [`Reply`] of the same `id`, and to a
-//! `Watch` with a stream of [`Reply::Changed`] after it. Only uid 0 and the services named in PID 1's
-//! allow-list may change anything.
+//! `Watch` with a stream of [`Reply::Changed`] after it. Root may ask for everything; PID 1 has a table of the
+//! users that may ask for something.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 pub const VERSION: u32 = 1;
 /// Most bytes of one packet.
 pub const MAX_PACKET: usize = 128 * 1024;
+/// Most bytes of a text for people in the status of one unit.
+pub const MAX_TEXT: usize = 4096;
+/// Most bytes of such a text in a list.
+pub const MAX_TEXT_IN_LIST: usize = 512;
 
 /// A request with its number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,6 +107,18 @@ pub enum ShutdownAction {
     Halt,
 }
 
+impl ShutdownAction {
+    /// What the start of a target means, if it means a shutdown.
+    pub fn of_target(name: &str) -> Option<Self> {
+        match name {
+            "reboot.target" => Some(Self::Reboot),
+            "poweroff.target" => Some(Self::Poweroff),
+            "halt.target" => Some(Self::Halt),
+            _ => None,
+        }
+    }
+}
+
 /// A reply with the number of its request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
@@ -176,4 +192,33 @@ pub struct UnitStatus {
     pub reason: Option<String>,
     /// CLOCK_MONOTONIC microseconds of the last change of `active`.
     pub since_monotonic_us: u64,
+}
+
+impl UnitStatus {
+    /// Cuts each text for people to at most `most` bytes, between characters.
+    pub fn cut(mut self, most: usize) -> Self {
+        let texts = [&mut self.status_text, &mut self.reason];
+        let texts = texts.into_iter().flatten();
+        for text in texts.chain([&mut self.description]) {
+            text.truncate(text.floor_char_boundary(most));
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        let status = UnitStatus {
+            description: "ééé".into(),
+            reason: Some("short".into()),
+            ..UnitStatus::default()
+        };
+        let cut = status.cut(5);
+        assert_eq!(cut.description, "éé");
+        assert_eq!(cut.reason.as_deref(), Some("short"));
+    }
 }

@@ -4,20 +4,21 @@
 //! A cycle in the order is reported with its whole path, file and line of each step, and broken by leaving out one
 //! step, always the same one: all units start, one of them perhaps too early, and the shutdown never hangs.
 
+mod places;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::directive::dependency::Relation;
 use crate::finding::{Finding, Place};
-use crate::load::Loader;
 use crate::name::UnitType;
-use crate::unit::{LoadState, Unit};
+use crate::unit::Unit;
 
 /// Most units loaded.
 pub const MAX_UNITS: usize = 4096;
 
-/// A unit's place in the graph; it does not change while PID 1 runs.
+/// A unit's place in the graph; it does not change while the unit is there.
 pub type UnitId = usize;
 
 /// What is to be done to a unit.
@@ -63,120 +64,6 @@ pub struct Graph {
 pub type Broken = BTreeSet<(UnitId, UnitId)>;
 
 impl Graph {
-    /// Loads a unit and all that its start could bring in; returns its place and what was found on the way.
-    pub fn load(
-        &mut self,
-        loader: &Loader<'_>,
-        name: &str,
-    ) -> Result<(UnitId, Vec<Finding>), String> {
-        let mut findings = Vec::new();
-        let id = self.load_one(loader, name, &mut findings)?;
-        let mut next = 0;
-        while let Some(unit) = self.units.get(next) {
-            let follows = |relation: Relation| {
-                relation.starts()
-                    || matches!(
-                        relation,
-                        Relation::OnFailure | Relation::OnSuccess | Relation::Requisite
-                    )
-            };
-            let wanted: Vec<String> = unit
-                .dependencies
-                .list
-                .iter()
-                .filter(|d| follows(d.relation))
-                .map(|d| d.on.clone())
-                .collect();
-            for name in wanted {
-                if !self.names.contains_key(&name) {
-                    self.load_one(loader, &name, &mut findings)?;
-                }
-            }
-            next += 1;
-        }
-        self.connect();
-        Ok((id, findings))
-    }
-
-    fn load_one(
-        &mut self,
-        loader: &Loader<'_>,
-        name: &str,
-        findings: &mut Vec<Finding>,
-    ) -> Result<UnitId, String> {
-        if let Some(id) = self.names.get(name) {
-            return Ok(*id);
-        }
-        if self.units.len() >= MAX_UNITS {
-            return Err(format!("{name}: more than {MAX_UNITS} units"));
-        }
-        let loaded = loader.load(name)?;
-        findings.extend(loaded.findings);
-        Ok(self.add(loaded.unit, name))
-    }
-
-    /// Puts a unit in, asked for by a name; a unit known already is found again.
-    fn add(&mut self, unit: Unit, asked: &str) -> UnitId {
-        let id = match self.names.get(&unit.name) {
-            Some(id) => *id,
-            None => {
-                let id = self.free.pop().unwrap_or(self.units.len());
-                self.names.insert(unit.name.clone(), id);
-                for alias in &unit.aliases {
-                    self.names.entry(alias.clone()).or_insert(id);
-                }
-                match self.units.get_mut(id) {
-                    Some(place) => *place = unit,
-                    None => self.units.push(unit),
-                }
-                id
-            }
-        };
-        self.names.entry(asked.into()).or_insert(id);
-        id
-    }
-
-    /// Puts in a unit that has no file.
-    pub fn insert(&mut self, unit: Unit) -> Result<UnitId, String> {
-        if self.names.contains_key(&unit.name) {
-            return Err(format!("{} is in use", unit.name));
-        }
-        if self.free.is_empty() && self.units.len() >= MAX_UNITS {
-            return Err(format!("more than {MAX_UNITS} units"));
-        }
-        let name = unit.name.clone();
-        let id = self.add(unit, &name);
-        self.connect();
-        Ok(id)
-    }
-
-    /// Takes a unit out; its name and its place can be used anew.
-    pub fn forget(&mut self, id: UnitId) {
-        let Some(unit) = self.units.get_mut(id).filter(|unit| !unit.name.is_empty()) else {
-            return;
-        };
-        *unit = Unit::new("", unit.kind);
-        self.names.retain(|_, known| *known != id);
-        self.free.push(id);
-        self.connect();
-    }
-
-    /// Loads a unit's file again, in its place. For a unit that does not run.
-    pub fn reload(&mut self, loader: &Loader<'_>, id: UnitId) -> Result<Vec<Finding>, String> {
-        let name = self
-            .units
-            .get(id)
-            .map(|unit| unit.name.clone())
-            .ok_or("no such unit")?;
-        let loaded = loader.load(&name)?;
-        if let Some(unit) = self.units.get_mut(id) {
-            *unit = loaded.unit;
-        }
-        let (_, mut findings) = self.load(loader, &name)?;
-        findings.extend(loaded.findings);
-        Ok(findings)
-    }
-
     /// A unit by its place.
     pub fn unit(&self, id: UnitId) -> Option<&Unit> {
         self.units.get(id)
@@ -526,9 +413,8 @@ impl Plan<'_> {
             return Ok(());
         }
         let unit = self.graph.unit(id).ok_or("no such unit")?;
-        if unit.load != LoadState::Loaded {
-            let reason = unit.reason.as_deref().unwrap_or("is not loaded");
-            return Err(format!("{}: {}: {reason}", unit.name, unit.load.word()));
+        if let Some(message) = unit.load_error() {
+            return Err(message);
         }
         self.jobs.insert(id, JobKind::Start);
         self.order.push(id);

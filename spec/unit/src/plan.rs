@@ -155,8 +155,10 @@ pub struct Cgroup {
     /// Below the cgroup root, such as `system.slice/etcd.service`. PID 1 overrides it for a transient unit outside
     /// `task.slice` and `system.slice`.
     pub path: String,
-    /// Files to write, such as `memory.max`, with their content.
+    /// Files to write, such as `memory.max`, with their content. Where one cannot be written nothing runs.
     pub settings: BTreeMap<String, String>,
+    /// Files to write where the machine has them, such as `cpu.weight`: one that cannot be written is said.
+    pub hints: BTreeMap<String, String>,
     /// The child may make groups below its own: the group belongs to its user.
     pub delegate: bool,
 }
@@ -285,7 +287,7 @@ pub enum Namespace {
     Ipc,
     /// CLONE_NEWUTS.
     Uts,
-    /// CLONE_NEWPID: the child's children.
+    /// CLONE_NEWPID; refused, see [`ExecPlan::check`].
     Pid,
     /// CLONE_NEWCGROUP.
     Cgroup,
@@ -400,6 +402,18 @@ impl ExecPlan {
         for listen in &self.fds.listen {
             line("fds.listen", &listen.name)?;
         }
+        let namespaces = &self.fds.namespaces;
+        if namespaces
+            .iter()
+            .any(|handed| handed.kind == Namespace::Pid)
+        {
+            // setns(2) with CLONE_NEWPID moves the caller's later children, not the caller.
+            return Err(
+                "fds.namespaces: a process cannot enter a pid namespace itself, and PID 1 does not put it there yet; \
+                 hand none over"
+                    .into(),
+            );
+        }
         match self.slots().find(|slot| slot.0 as usize >= fds) {
             Some(slot) => Err(format!(
                 "fds: slot {} is not among the {fds} descriptors handed over",
@@ -445,16 +459,19 @@ impl Cgroup {
                 self.path
             ));
         }
-        for (file, value) in &self.settings {
-            line("cgroup.settings", value)?;
+        let settings = self
+            .settings
+            .iter()
+            .map(|setting| ("cgroup.settings", setting));
+        let hints = self.hints.iter().map(|hint| ("cgroup.hints", hint));
+        for (field, (file, value)) in settings.chain(hints) {
+            line(field, value)?;
             let known = ["cpu.", "memory.", "pids.", "io.", "cpuset.", "hugetlb."];
             let plain = file
                 .bytes()
                 .all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'_'));
             if !plain || file.len() > 64 || !known.iter().any(|prefix| file.starts_with(prefix)) {
-                return Err(format!(
-                    "cgroup.settings: {file:?} is not a file of a controller"
-                ));
+                return Err(format!("{field}: {file:?} is not a file of a controller"));
             }
         }
         Ok(())
@@ -515,7 +532,7 @@ mod tests {
     #[test]
     fn each_hostile_field_is_refused_by_name() {
         type Spoil = fn(&mut ExecPlan);
-        let cases: [(&str, Spoil); 10] = [
+        let cases: [(&str, Spoil); 12] = [
             ("program", |plan| plan.program = "true".into()),
             ("program", |plan| plan.program = "/bin/../true".into()),
             ("argv", |plan| plan.argv.clear()),
@@ -537,6 +554,15 @@ mod tests {
                 plan.stdio.identifier = "a\nb".into()
             }),
             ("fds", |plan| plan.fds.root = Some(FdSlot(0))),
+            ("cgroup.hints", |plan| {
+                drop(plan.cgroup.hints.insert("cgroup.kill".into(), "1".into()))
+            }),
+            ("fds.namespaces", |plan| {
+                plan.fds.namespaces = vec![NamespaceFd {
+                    kind: Namespace::Pid,
+                    fd: FdSlot(0),
+                }]
+            }),
             ("umask", |plan| plan.umask = 0o7777),
         ];
         for (field, spoil) in cases {

@@ -110,6 +110,13 @@ impl Unit {
         }
     }
 
+    /// Why it can be neither started nor stopped, if it could not be read.
+    pub fn load_error(&self) -> Option<String> {
+        let reason = self.reason.as_deref().unwrap_or("is not loaded");
+        let failed = self.load != LoadState::Loaded;
+        failed.then(|| format!("{}: {}: {reason}", self.name, self.load.word()))
+    }
+
     /// Its file as a whole.
     pub fn place(&self) -> Place {
         Place::new(self.fragment.as_deref().unwrap_or(&self.name), 0)

@@ -258,4 +258,8 @@ fn the_builder_tells_all_of_it_with_file_and_line() {
         warnings.contains(&"/usr/lib/systemd/system/chrony.service:18".to_string()),
         "{warnings:?}"
     );
+    assert!(
+        !warnings.iter().any(|at| at.contains("etcd.service")),
+        "etcd's own lines are all honoured, PermissionsStartOnly= too: {warnings:?}"
+    );
 }

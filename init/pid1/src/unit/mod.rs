@@ -32,6 +32,8 @@ use crate::watchdog::Watchdog;
 /// Where supervision finds and puts things.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
+    /// Where the folders of unit files are.
+    pub(crate) root: PathBuf,
     /// The unit that is started first.
     pub(crate) target: String,
     /// The mount point of the control groups.
@@ -49,6 +51,7 @@ pub(crate) struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            root: "/".into(),
             target: "default.target".into(),
             cgroup_root: "/sys/fs/cgroup".into(),
             notify_socket: spec_layout::path::NOTIFY_SOCKET.into(),

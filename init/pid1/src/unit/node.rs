@@ -3,21 +3,40 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Read as _;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use spec_unit::account::Accounts;
 use spec_unit::directive::PlanHost;
-use spec_unit::load::{EntryKind, UnitSource};
+use spec_unit::load::{EntryKind, FOLDERS, UnitSource};
 use spec_unit::parse::MAX_FILE;
 use spec_unit::specifier::Facts;
 
 /// Unit files out of the file system.
 #[derive(Debug)]
-pub(crate) struct UnitFiles;
+pub(crate) struct UnitFiles<'a> {
+    root: &'a Path,
+}
 
-impl UnitSource for UnitFiles {
+impl<'a> UnitFiles<'a> {
+    /// Those of the system below `root`.
+    pub(crate) fn below(root: &'a Path) -> Self {
+        Self { root }
+    }
+
+    /// Whether one of the folders has a file of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        let there = |folder: &&str| self.path(folder).join(name).symlink_metadata().is_ok();
+        FOLDERS.iter().any(there)
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+}
+
+impl UnitSource for UnitFiles<'_> {
     fn list(&self, folder: &str) -> Result<Vec<(String, EntryKind)>, String> {
-        let entries = match fs::read_dir(folder) {
+        let entries = match fs::read_dir(self.path(folder)) {
             Ok(entries) => entries,
             Err(cause)
                 if matches!(
@@ -48,7 +67,7 @@ impl UnitSource for UnitFiles {
     }
 
     fn link(&self, path: &str) -> Result<String, String> {
-        let target = fs::read_link(path).map_err(|cause| format!("{path}: {cause}"))?;
+        let target = fs::read_link(self.path(path)).map_err(|cause| format!("{path}: {cause}"))?;
         target
             .into_os_string()
             .into_string()
@@ -56,7 +75,7 @@ impl UnitSource for UnitFiles {
     }
 
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
-        match read_bounded(Path::new(path), MAX_FILE + 1) {
+        match read_bounded(&self.path(path), MAX_FILE + 1) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(cause) => Err(format!("{path}: {cause}")),
@@ -185,26 +204,27 @@ mod tests {
 
     #[test]
     fn folders_are_listed_with_their_links() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("a.service.d")).unwrap();
-        fs::write(folder.path().join("a.service"), "").unwrap();
-        std::os::unix::fs::symlink("a.service", folder.path().join("b.service")).unwrap();
-        let path = folder.path().to_str().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("etc/systemd/system");
+        fs::create_dir_all(folder.join("a.service.d")).unwrap();
+        fs::write(folder.join("a.service"), "text").unwrap();
+        std::os::unix::fs::symlink("a.service", folder.join("b.service")).unwrap();
+        let files = UnitFiles::below(root.path());
         let expected = [
             ("a.service", EntryKind::File),
             ("a.service.d", EntryKind::Folder),
             ("b.service", EntryKind::Link),
         ];
         assert_eq!(
-            UnitFiles.list(path).unwrap(),
+            files.list(FOLDERS[0]).unwrap(),
             expected.map(|(name, kind)| (name.to_string(), kind))
         );
-        assert_eq!(
-            UnitFiles.link(&format!("{path}/b.service")).unwrap(),
-            "a.service"
-        );
-        assert_eq!(UnitFiles.list("/nowhere").unwrap(), []);
-        assert_eq!(UnitFiles.read("/nowhere/a").unwrap(), None);
+        let path = |name: &str| format!("{}/{name}", FOLDERS[0]);
+        assert_eq!(files.link(&path("b.service")).unwrap(), "a.service");
+        assert_eq!(files.read(&path("b.service")).unwrap().unwrap(), b"text");
+        assert_eq!(files.list(FOLDERS[1]).unwrap(), []);
+        assert_eq!(files.read(&path("gone.service")).unwrap(), None);
+        assert!(files.has("b.service") && !files.has("gone.service"));
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::os::fd::OwnedFd;
 
-use spec_unit::control::{Reply, Request};
+use spec_unit::control::{
+    MAX_PACKET, MAX_TEXT_IN_LIST, Reply, Request, ShutdownAction, UnitStatus,
+};
 use spec_unit::directive::dependency::Relation;
 use spec_unit::graph::{JobKind, UnitId};
 use spec_unit::name::{UnitName, UnitType};
@@ -14,8 +16,8 @@ use super::supervise::Host as _;
 use super::supervisor::Supervisor;
 use crate::protocol::Asked;
 
-/// Units told at a time.
-const PAGE: usize = 64;
+/// Most bytes of the units told at a time; what is around them takes less than the rest of a packet.
+const PAGE_BYTES: usize = MAX_PACKET - 1024;
 /// Where transient units may live; one that says nothing else lives in the first.
 const SLICES: [&str; 2] = ["task.slice/", "system.slice/"];
 
@@ -82,13 +84,9 @@ impl Supervisor {
             .map(|(id, unit)| (unit.name.as_str(), id))
             .collect();
         all.sort_unstable();
-        let units: Vec<_> = all
-            .iter()
-            .skip(offset)
-            .take(PAGE)
-            .filter_map(|(_, id)| self.status(*id))
-            .collect();
-        let end = offset.saturating_add(PAGE);
+        let statuses = all.iter().skip(offset);
+        let units = page(statuses.filter_map(|(_, id)| self.status(*id)));
+        let end = offset.saturating_add(units.len());
         Reply::Units {
             units,
             next: (end < all.len()).then_some(end),
@@ -111,23 +109,56 @@ impl Supervisor {
         }
     }
 
-    /// A request by hand starts anew: counters are forgotten, and the unit may refuse.
+    /// A request by hand: the unit may refuse it, and what it loaded in vain is not kept.
     fn by_hand(&mut self, name: &str, kind: JobKind) -> Result<(), String> {
         UnitName::parse(name)?;
-        if let Some(unit) = self.graph.id(name).and_then(|id| self.graph.unit(id)) {
-            let dependencies = &unit.dependencies;
-            if kind != JobKind::Stop && dependencies.refuse_manual_start {
-                return Err(format!(
-                    "{name} is not to be started by hand (RefuseManualStart=)"
-                ));
-            }
-            if kind == JobKind::Stop && dependencies.refuse_manual_stop {
-                return Err(format!(
-                    "{name} is not to be stopped by hand (RefuseManualStop=)"
-                ));
-            }
+        let allowed = self.allows_by_hand(name, kind);
+        let done = allowed.and_then(|()| self.request(name, kind));
+        self.forget_unneeded();
+        done
+    }
+
+    /// RefuseManualStart= and RefuseManualStop=, which only the unit's file tells.
+    fn allows_by_hand(&mut self, name: &str, kind: JobKind) -> Result<(), String> {
+        if kind == JobKind::Start && ShutdownAction::of_target(name).is_some() {
+            // A shutdown needs no unit file.
+            return Ok(());
         }
-        self.request(name, kind)
+        let id = self.load(name)?;
+        let unit = self.graph.unit(id).ok_or("no such unit")?;
+        if let Some(message) = unit.load_error() {
+            return Err(message);
+        }
+        let dependencies = &unit.dependencies;
+        if kind != JobKind::Stop && dependencies.refuse_manual_start {
+            return Err(format!(
+                "{name} is not to be started by hand (RefuseManualStart=)"
+            ));
+        }
+        if kind.stops() && dependencies.refuse_manual_stop {
+            return Err(format!(
+                "{name} is not to be stopped by hand (RefuseManualStop=)"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Forgets units that nobody names and that do nothing: whoever asks for many must not fill the graph.
+    fn forget_unneeded(&mut self) {
+        let unused = |state: &UnitState| {
+            state.phase == Phase::Dead && state.cgroup.is_none() && state.plan.is_none()
+        };
+        let idle = |id| self.jobs.get(id).is_none() && self.states.get(id).is_none_or(unused);
+        for id in self.graph.forget_unneeded(idle) {
+            self.forget_state(id);
+        }
+    }
+
+    fn forget_state(&mut self, id: UnitId) {
+        self.host.handed.remove(&id);
+        if let Some(state) = self.states.get_mut(id) {
+            *state = UnitState::default();
+        }
     }
 
     fn reload(&mut self, name: &str) -> Result<(), String> {
@@ -163,6 +194,12 @@ impl Supervisor {
         if !(1..=SIGNALS).contains(&signal) {
             return Err(format!("{signal} is no signal; they are 1 to {SIGNALS}"));
         }
+        let unit = self.graph.unit(id);
+        if unit.is_some_and(|unit| unit.dependencies.refuse_manual_stop) {
+            return Err(format!(
+                "{name} is not to be signalled by hand (RefuseManualStop=)"
+            ));
+        }
         let group = self.states.get(id).and_then(|state| state.cgroup.clone());
         match group.map(|group| self.host.signal_group(&group, signal)) {
             Some(reached) if reached > 0 => Ok(()),
@@ -191,7 +228,7 @@ impl Supervisor {
         }) {
             return Err(format!("cgroup.path: {} is in use", plan.cgroup.path));
         }
-        if self.graph.id(name).is_none() && Self::has_file(&parsed) {
+        if self.graph.id(name).is_none() && self.has_file(&parsed) {
             return Err(format!("{name} has a unit file; choose another name"));
         }
         let fds = fds
@@ -212,39 +249,94 @@ impl Supervisor {
             };
         }
         self.host.handed.insert(id, fds);
-        self.request(name, JobKind::Start)
+        let begun = self.request(name, JobKind::Start);
+        if begun.is_err() {
+            self.forget_state(id);
+            self.graph.forget(id);
+        }
+        begun
     }
 
     /// How a transient unit ended; it is forgotten.
     fn collect(&mut self, name: &str) -> Reply {
-        let found = self.known(name).and_then(|id| {
-            let state = self.states.get(id).filter(|state| state.plan.is_some());
-            state
-                .map(|state| (id, state))
-                .ok_or_else(|| format!("{name} is not a transient unit"))
-        });
-        let (id, state) = match found {
-            Ok(found) => found,
-            Err(message) => return Reply::Error(message),
-        };
-        if !state.phase.is_down() || self.jobs.get(id).is_some() {
-            return Reply::Error(format!(
+        match self.end_of(name) {
+            Ok((id, reply)) => {
+                self.forget_state(id);
+                self.graph.forget(id);
+                reply
+            }
+            Err(message) => Reply::Error(message),
+        }
+    }
+
+    /// How a transient unit ended, if nothing of it is left.
+    fn end_of(&mut self, name: &str) -> Result<(UnitId, Reply), String> {
+        let id = self.known(name)?;
+        let waits = self.jobs.get(id).is_some();
+        let state = self.states.get_mut(id).filter(|state| state.plan.is_some());
+        let state = state.ok_or_else(|| format!("{name} is not a transient unit"))?;
+        if !state.phase.is_down() || waits {
+            return Err(format!(
                 "{name} has not ended ({}); watch it, or stop it",
                 state.phase.word()
             ));
         }
+        // What is left in the group would belong to no unit any more.
+        self.host.clean(state);
+        if let Some(group) = &state.cgroup {
+            return Err(format!(
+                "{name} has ended, but {group} is in use; kill what is left in it"
+            ));
+        }
         let reply = match (state.main_exit, &state.reason) {
             (Some(exit), _) => Reply::Exited(exit),
-            (None, reason) => Reply::Error(
-                reason
-                    .clone()
-                    .unwrap_or_else(|| format!("{name} never ran")),
-            ),
+            (None, Some(reason)) => Reply::Error(reason.clone()),
+            (None, None) => Reply::Error(format!("{name} never ran")),
         };
-        if let Some(state) = self.states.get_mut(id) {
-            *state = UnitState::default();
+        Ok((id, reply))
+    }
+}
+
+/// As many units as one packet holds; one at least.
+fn page(statuses: impl Iterator<Item = UnitStatus>) -> Vec<UnitStatus> {
+    let mut units = Vec::new();
+    let mut bytes = 0;
+    for status in statuses.map(|status| status.cut(MAX_TEXT_IN_LIST)) {
+        // And a comma.
+        bytes += serde_json::to_vec(&status).map_or(0, |text| text.len() + 1);
+        if bytes > PAGE_BYTES && !units.is_empty() {
+            break;
         }
-        self.graph.forget(id);
-        reply
+        units.push(status);
+    }
+    units
+}
+
+#[cfg(test)]
+mod tests {
+    use spec_unit::control::{Answer, VERSION};
+
+    use super::*;
+
+    #[test]
+    fn a_page_fits_into_a_packet_whatever_the_units_say() {
+        // A control character takes six bytes in JSON.
+        let status = UnitStatus {
+            name: "a.service".into(),
+            description: "\u{1}".repeat(5000),
+            reason: Some("é".repeat(5000)),
+            ..UnitStatus::default()
+        };
+        let units = page(std::iter::repeat_n(status, 1000));
+        assert!((20..1000).contains(&units.len()), "{}", units.len());
+        let answer = Answer {
+            version: VERSION,
+            id: u64::MAX,
+            reply: Reply::Units {
+                units,
+                next: Some(usize::MAX),
+            },
+        };
+        assert!(serde_json::to_vec(&answer).unwrap().len() <= MAX_PACKET);
     }
 }

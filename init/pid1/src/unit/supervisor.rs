@@ -6,11 +6,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use spec_unit::control::{ShutdownAction, UnitStatus};
+use spec_unit::control::{MAX_TEXT, ShutdownAction, UnitStatus};
 use spec_unit::directive::dependency::Relation;
 use spec_unit::finding::{Finding, Severity};
 use spec_unit::graph::{Graph, JobKind, Transaction, UnitId};
-use spec_unit::load::{FOLDERS, Loader};
+use spec_unit::load::Loader;
 use spec_unit::name::{UnitName, UnitType};
 use spec_unit::unit::LoadState;
 
@@ -97,19 +97,20 @@ impl Supervisor {
             .lines()
             .map(|line| line.trim().to_string())
             .collect::<Vec<_>>();
-        let loader = Loader::new(&UnitFiles, &self.host.facts)?.allow(allowed);
+        let files = UnitFiles::below(&self.config.root);
+        let loader = Loader::new(&files, &self.host.facts)?.allow(allowed);
         use_it(&mut self.graph, &loader)
     }
 
     /// The place of a unit, its files read if that has not been done.
-    fn load(&mut self, name: &str) -> std::result::Result<UnitId, String> {
+    pub(super) fn load(&mut self, name: &str) -> std::result::Result<UnitId, String> {
         let known = self.graph.id(name);
         let sound = known
             .and_then(|id| self.graph.unit(id))
             .is_some_and(|unit| unit.load == LoadState::Loaded);
         let (id, findings) = match known {
             Some(id) if sound => return Ok(id),
-            Some(id) => (id, self.loader(|graph, loader| graph.reload(loader, id))?),
+            Some(id) => self.loader(|graph, loader| graph.reload(loader, id))?,
             None => self.loader(|graph, loader| graph.load(loader, name))?,
         };
         self.make_room();
@@ -138,13 +139,7 @@ impl Supervisor {
 
     /// Queues what a request means for all units.
     pub(super) fn request(&mut self, name: &str, kind: JobKind) -> std::result::Result<(), String> {
-        let action = match name {
-            "reboot.target" => Some(ShutdownAction::Reboot),
-            "poweroff.target" => Some(ShutdownAction::Poweroff),
-            "halt.target" => Some(ShutdownAction::Halt),
-            _ => None,
-        };
-        if let (Some(action), JobKind::Start) = (action, kind) {
+        if let (Some(action), JobKind::Start) = (ShutdownAction::of_target(name), kind) {
             self.begin_shutdown(action);
             return Ok(());
         }
@@ -265,6 +260,10 @@ impl Supervisor {
             self.jobs.wake(id);
         }
         self.settle_job(id, phase);
+        if phase.is_down() && self.jobs.get(id).is_none() {
+            // It was stopped before it started, or could not be started.
+            self.host.handed.remove(&id);
+        }
         if changed && before.is_up() && self.jobs.get(id).is_none() {
             self.stop_bound(id);
         }
@@ -431,7 +430,7 @@ impl Supervisor {
                 JobKind::Start => "waits for its turn to start",
                 _ => "waits for its turn to stop",
             });
-        Some(UnitStatus {
+        let status = UnitStatus {
             name: unit.name.clone(),
             description: unit.description.text.clone(),
             load: unit.load.word().into(),
@@ -449,7 +448,8 @@ impl Supervisor {
                 .or(unit.reason.clone())
                 .or(waits.map(String::from)),
             since_monotonic_us: state.since_us,
-        })
+        };
+        Some(status.cut(MAX_TEXT))
     }
 
     /// Waits for something to happen, at most `longest`, and acts on it.
@@ -497,6 +497,9 @@ impl Supervisor {
             }
         }
         self.watch_shutdown(now);
+        if let Some(control) = &mut self.control {
+            control.end_pause(&self.host.events);
+        }
         Ok(())
     }
 
@@ -508,23 +511,18 @@ impl Supervisor {
     }
 
     /// Whether a unit file goes by this name, or by its template's.
-    pub(super) fn has_file(name: &UnitName) -> bool {
-        let names = [
-            Some(name.to_string()),
-            name.template().map(|template| template.to_string()),
-        ];
-        let there = |name: &String| {
-            FOLDERS
-                .iter()
-                .any(|folder| Path::new(folder).join(name).symlink_metadata().is_ok())
-        };
-        names.iter().flatten().any(there)
+    pub(super) fn has_file(&self, name: &UnitName) -> bool {
+        let files = UnitFiles::below(&self.config.root);
+        let template = name.template().map(|template| template.to_string());
+        let mut names = std::iter::once(name.to_string()).chain(template);
+        names.any(|name| files.has(&name))
     }
 
     fn accept(&mut self) {
         if let Some(control) = &mut self.control {
+            let accounts = std::cell::LazyCell::new(node::accounts);
             control.accept(&self.host.events, |uid| {
-                node::accounts().name_of(uid).map(String::from)
+                accounts.name_of(uid).map(String::from)
             });
         }
     }

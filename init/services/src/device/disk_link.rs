@@ -11,6 +11,7 @@ use crate::device::identity::{by_id, by_path, encode_label};
 use crate::device::superblock::Found;
 use crate::device::uevent::Device;
 use crate::device::{partition, superblock, sysfs};
+use crate::sys::block;
 
 /// A mapped device shows what a disk below it holds, and comes first.
 const MAPPED_RANK: u32 = 10;
@@ -86,5 +87,9 @@ fn probe(device: &Device) -> Option<Found> {
         .custom_flags(OFlags::NONBLOCK.bits() as i32)
         .open(path)
         .ok()?;
+    // An empty drive claims a size and opens all the same; each read of it is an error on the console, by the kernel.
+    if block::lacks_disc(&file) {
+        return None;
+    }
     superblock::probe(&file)
 }

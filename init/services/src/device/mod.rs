@@ -21,7 +21,7 @@ mod monitor;
 mod partition;
 mod permission;
 mod power;
-mod superblock;
+pub(crate) mod superblock;
 mod sysfs;
 mod uevent;
 

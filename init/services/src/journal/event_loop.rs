@@ -3,7 +3,6 @@
 //! Level-triggered, and each ready source is read a bounded amount per turn, so a flood of one takes turns with the
 //! others.
 
-use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,8 +21,8 @@ use rustix::fs::{OFlags, SealFlags, fcntl_get_seals};
 use rustix::net::sockopt;
 use spec_layout::path::{JOURNAL_DEV_LOG, JOURNAL_SOCKET, JOURNAL_STDOUT, JOURNAL_VOLATILE};
 
+use crate::journal::connection::Connections;
 use crate::journal::intake::Intake;
-use crate::journal::stream::Stream;
 use crate::journal::{kmsg, named};
 use crate::sys::message::receive;
 
@@ -37,8 +36,6 @@ const BUFFER: usize = 256 * 1024;
 const MEMFD_MAX: u64 = 1 << 20;
 /// Datagrams, records or connections of one turn.
 const TURN: usize = 64;
-/// Open streams.
-const STREAMS_MAX: usize = 2048;
 
 const SIGNALS: u64 = 0;
 const NATIVE: u64 = 1;
@@ -46,12 +43,6 @@ const SYSLOG: u64 = 2;
 const STDOUT: u64 = 3;
 const KMSG: u64 = 4;
 const FIRST_STREAM: u64 = 16;
-
-struct Connection {
-    socket: UnixStream,
-    state: Stream,
-    peer_is_root: bool,
-}
 
 /// The sources.
 pub(crate) struct EventLoop {
@@ -63,7 +54,7 @@ pub(crate) struct EventLoop {
     kmsg: Option<File>,
     kmsg_position: Option<File>,
     kmsg_last: Option<u64>,
-    streams: HashMap<u64, Connection>,
+    streams: Connections,
     next_stream: u64,
     buffer: Vec<u8>,
 }
@@ -113,7 +104,7 @@ impl EventLoop {
             kmsg,
             kmsg_position,
             kmsg_last,
-            streams: HashMap::new(),
+            streams: Connections::default(),
             next_stream: FIRST_STREAM,
             buffer: vec![0; BUFFER],
         })
@@ -160,6 +151,7 @@ impl EventLoop {
             if ticked.elapsed() >= tick {
                 ticked = Instant::now();
                 crate::notify::watchdog();
+                self.close_silent();
                 intake.tick();
             }
         }
@@ -168,8 +160,7 @@ impl EventLoop {
     /// Takes what is there already before ending.
     fn drain(&mut self, intake: &mut Intake) {
         self.accept();
-        let tokens: Vec<u64> = self.streams.keys().copied().collect();
-        for token in tokens {
+        for token in self.streams.numbers() {
             self.read_stream(token, intake);
         }
         self.read_datagrams(NATIVE, intake);
@@ -216,21 +207,18 @@ impl EventLoop {
                     return;
                 }
             };
-            if self.streams.len() >= STREAMS_MAX {
-                log::warn!("a stream was refused: {STREAMS_MAX} are open");
-                continue;
-            }
-            if let Err(error) = self.add_stream(socket) {
-                log::warn!("a stream was refused: {error}");
+            if let Err(why) = self.add_stream(socket) {
+                log::warn!("a stream was refused: {why}");
             }
         }
     }
 
     fn add_stream(&mut self, socket: UnixStream) -> io::Result<()> {
+        let uid = getsockopt(&socket, PeerCredentials)?.uid();
+        self.streams.admit(uid).map_err(io::Error::other)?;
         socket.set_nonblocking(true)?;
         socket.shutdown(std::net::Shutdown::Write)?;
         sockopt::set_socket_passcred(&socket, true)?;
-        let peer_is_root = getsockopt(&socket, PeerCredentials)?.uid() == 0;
         let token = self.next_stream;
         self.next_stream += 1;
         epoll::add(
@@ -239,19 +227,20 @@ impl EventLoop {
             epoll::EventData::new_u64(token),
             epoll::EventFlags::IN,
         )?;
-        self.streams.insert(
-            token,
-            Connection {
-                socket,
-                state: Stream::default(),
-                peer_is_root,
-            },
-        );
+        self.streams.insert(token, socket, uid, Instant::now());
         Ok(())
     }
 
+    /// Half-open streams would hold their places for good.
+    fn close_silent(&mut self) {
+        let count = self.streams.close_silent(Instant::now());
+        if count > 0 {
+            log::warn!("{count} streams were closed: their header did not come");
+        }
+    }
+
     fn read_stream(&mut self, token: u64, intake: &mut Intake) {
-        let Some(connection) = self.streams.get_mut(&token) else {
+        let Some(connection) = self.streams.get_mut(token) else {
             return;
         };
         let received = match receive(&connection.socket, &mut self.buffer) {
@@ -274,12 +263,12 @@ impl EventLoop {
         }
         if fed.is_err() {
             log::warn!("a stream was closed: its header is not seven lines as systemd has them");
-            self.streams.remove(&token);
+            self.streams.remove(token);
         }
     }
 
     fn end_stream(&mut self, token: u64, intake: &mut Intake) {
-        let Some(mut connection) = self.streams.remove(&token) else {
+        let Some(mut connection) = self.streams.remove(token) else {
             return;
         };
         let mut rest = Vec::new();
@@ -320,17 +309,6 @@ impl EventLoop {
         {
             let _ = file.write_all_at(&last.to_le_bytes(), 0);
         }
-    }
-}
-
-impl Connection {
-    /// The unit the header names, where root opened the stream.
-    fn unit(&self) -> Option<&str> {
-        let header = self
-            .state
-            .header()
-            .filter(|header| self.peer_is_root && !header.unit.is_empty())?;
-        Some(&header.unit)
     }
 }
 

@@ -10,12 +10,12 @@
 //! Entries go to /var/log/bedplate on a node with a disk and to /run/log/bedplate otherwise.
 
 mod clock;
+mod connection;
 mod entry;
 mod event_loop;
 mod intake;
 mod kmsg;
 mod native;
-mod query;
 mod rate;
 mod segment;
 mod serve;
@@ -36,7 +36,6 @@ use spec_layout::path::{JOURNAL_PERSISTENT, JOURNAL_VOLATILE};
 use clock::Clock;
 use event_loop::EventLoop;
 use intake::Intake;
-pub(crate) use query::Query;
 use store::{Limits, Store};
 use writer::{Shared, Writer};
 

@@ -1,6 +1,9 @@
-//! The query socket. Each reader has a thread of its own that reads the committed segments at its own pace, so that
-//! a slow one holds nobody up: a follower that falls behind the store is told what it missed, one that takes
-//! nothing for [`STALLED_AFTER`] is dropped.
+//! The query socket: one [`LogQuery`] as a line of JSON, answered by one [`LogEntry`] a line until there is no more, or
+//! for ever when following.
+//!
+//! Each reader has a thread of its own that reads the committed segments at its own pace, so that a slow one holds
+//! nobody up: a follower that falls behind the store is told what it missed, one that takes nothing for
+//! [`STALLED_AFTER`] is dropped.
 
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::fd::AsFd;
@@ -10,11 +13,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use spec_api::LogEntry;
+use spec_api::{LogEntry, LogQuery};
 
 use crate::journal::clock::Clock;
 use crate::journal::entry::{Entry, Transport, parse_boot_id, parse_cursor};
-use crate::journal::query::Query;
 use crate::journal::segment::Reader;
 use crate::journal::store::View;
 use crate::journal::writer::Shared;
@@ -74,7 +76,7 @@ fn answer(stream: UnixStream, shared: &Shared) -> io::Result<()> {
     stream.set_write_timeout(Some(STALLED_AFTER))?;
     let mut line = String::new();
     BufReader::new((&stream).take(REQUEST_MAX)).read_line(&mut line)?;
-    let filter = serde_json::from_str::<Query>(&line)
+    let filter = serde_json::from_str::<LogQuery>(&line)
         .map_err(|error| error.to_string())
         .and_then(Filter::new);
     let filter = match filter {
@@ -115,13 +117,13 @@ fn hung_up(stream: &UnixStream) -> bool {
 
 /// A query with its parts read.
 struct Filter {
-    query: Query,
+    query: LogQuery,
     boot: Option<[u8; 16]>,
     after: Option<(u64, u64)>,
 }
 
 impl Filter {
-    fn new(query: Query) -> Result<Self, String> {
+    fn new(query: LogQuery) -> Result<Self, String> {
         let boot = match &query.boot {
             Some(text) => Some(parse_boot_id(text).ok_or("`boot` is not 32 hex digits")?),
             None => None,
@@ -317,7 +319,7 @@ mod tests {
         store
     }
 
-    fn ask(query: Query, view: &View) -> Vec<LogEntry> {
+    fn ask(query: LogQuery, view: &View) -> Vec<LogEntry> {
         let filter = Filter::new(query).unwrap();
         let mut out = Vec::new();
         Cursor::start(&filter, view)
@@ -339,15 +341,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path(), 25);
         assert!(store.view().segments.len() > 3);
-        let query = Query {
+        let query = LogQuery {
             unit: Some("even.service".into()),
             lines: Some(3),
-            ..Query::default()
+            ..LogQuery::default()
         };
         assert_eq!(texts(&ask(query, store.view())), ["e20", "e22", "e24"]);
-        let query = Query {
+        let query = LogQuery {
             lines: Some(0),
-            ..Query::default()
+            ..LogQuery::default()
         };
         assert!(ask(query, store.view()).is_empty());
     }
@@ -356,11 +358,11 @@ mod tests {
     fn a_reader_goes_on_after_its_cursor() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path(), 12);
-        let all = ask(Query::default(), store.view());
+        let all = ask(LogQuery::default(), store.view());
         assert_eq!(all.len(), 12);
-        let query = Query {
+        let query = LogQuery {
             after: Some(all[9].cursor.clone()),
-            ..Query::default()
+            ..LogQuery::default()
         };
         assert_eq!(texts(&ask(query, store.view())), ["e11", "e12"]);
     }
@@ -369,9 +371,9 @@ mod tests {
     fn a_cursor_of_a_lost_store_begins_at_the_oldest() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path(), 2);
-        let query = Query {
+        let query = LogQuery {
             after: Some("00000000000000ff-5".into()),
-            ..Query::default()
+            ..LogQuery::default()
         };
         assert_eq!(texts(&ask(query, store.view())), ["e1", "e2"]);
     }
@@ -380,14 +382,14 @@ mod tests {
     fn priority_and_boot_narrow() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path(), 20);
-        let query = Query {
+        let query = LogQuery {
             priority: Some(3),
-            ..Query::default()
+            ..LogQuery::default()
         };
         assert_eq!(texts(&ask(query, store.view())), ["e10", "e20"]);
-        let query = Query {
+        let query = LogQuery {
             boot: Some("08".repeat(16)),
-            ..Query::default()
+            ..LogQuery::default()
         };
         assert!(ask(query, store.view()).is_empty());
     }
@@ -396,7 +398,7 @@ mod tests {
     fn a_follower_that_fell_behind_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = store(folder.path(), 1);
-        let filter = Filter::new(Query::default()).unwrap();
+        let filter = Filter::new(LogQuery::default()).unwrap();
         let mut cursor = Cursor::start(&filter, store.view());
         let mut out = Vec::new();
         cursor.send(&filter, store.view(), &mut out).unwrap();
@@ -422,7 +424,7 @@ mod tests {
     fn an_open_reader_sees_what_is_appended_later() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = store(folder.path(), 1);
-        let filter = Filter::new(Query::default()).unwrap();
+        let filter = Filter::new(LogQuery::default()).unwrap();
         let mut cursor = Cursor::start(&filter, store.view());
         for number in 2..=30 {
             store.append(&mut [entry(&format!("e{number}"))]).unwrap();
@@ -441,23 +443,23 @@ mod tests {
     fn wrong_queries_say_what_is_wrong() {
         for (query, word) in [
             (
-                Query {
+                LogQuery {
                     boot: Some("x".into()),
-                    ..Query::default()
+                    ..LogQuery::default()
                 },
                 "boot",
             ),
             (
-                Query {
+                LogQuery {
                     after: Some("x".into()),
-                    ..Query::default()
+                    ..LogQuery::default()
                 },
                 "after",
             ),
             (
-                Query {
+                LogQuery {
                     priority: Some(8),
-                    ..Query::default()
+                    ..LogQuery::default()
                 },
                 "priority",
             ),

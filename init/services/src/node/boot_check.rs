@@ -30,15 +30,8 @@ const ETCD: &str = "etcd.service";
 /// Looks until every fact holds; says whenever what it waits for changes.
 pub(super) fn run() -> ExitCode {
     tls::install_provider();
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            log::error!("cannot start: {error}");
-            return ExitCode::FAILURE;
-        }
+    let Some(runtime) = super::runtime() else {
+        return ExitCode::FAILURE;
     };
     let mut said = String::new();
     loop {

@@ -39,3 +39,13 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         }
     }
 }
+
+/// A runtime of one thread, if there can be one.
+fn runtime() -> Option<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime
+        .inspect_err(|error| log::error!("cannot start: {error}"))
+        .ok()
+}

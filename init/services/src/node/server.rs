@@ -28,15 +28,8 @@ const RENEWAL_PERIOD: Duration = Duration::from_secs(3600);
 /// Runs until SIGTERM.
 pub(super) fn run() -> ExitCode {
     tls::install_provider();
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            log::error!("cannot start: {error}");
-            return ExitCode::FAILURE;
-        }
+    let Some(runtime) = super::runtime() else {
+        return ExitCode::FAILURE;
     };
     let result = runtime.block_on(async {
         let mut terminated = signal(SignalKind::terminate())?;

@@ -1,4 +1,4 @@
-//! ioctls of linux/blkpg.h and linux/fs.h.
+//! ioctls of linux/blkpg.h, linux/fs.h and linux/cdrom.h.
 
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
@@ -26,6 +26,18 @@ struct Argument {
 
 mod ioctl {
     nix::ioctl_write_ptr_bad!(blkpg, 0x1269, super::Argument);
+    nix::ioctl_write_int_bad!(cdrom_drive_status, 0x5326);
+}
+
+/// Whether this is a drive for discs that says it has none that can be read: none, an open tray, or not ready.
+pub(crate) fn lacks_disc(device: &File) -> bool {
+    /// `CDSL_CURRENT`: the disc in the drive, not one of a changer.
+    const CURRENT: i32 = i32::MAX;
+    /// `CDS_NO_DISC`, `CDS_TRAY_OPEN`, `CDS_DRIVE_NOT_READY`.
+    const LACKING: [i32; 3] = [1, 2, 3];
+    // SAFETY: takes a number and no pointer. What is no such drive refuses it.
+    let status = unsafe { ioctl::cdrom_drive_status(device.as_raw_fd(), CURRENT) };
+    status.is_ok_and(|status| LACKING.contains(&status))
 }
 
 /// Tells the kernel of a partition that was added to a disk in use. Bytes.
@@ -76,3 +88,14 @@ fn partition(
 }
 
 const _: () = assert!(size_of::<Partition>() == 152 && size_of::<Argument>() == 24);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_drive_for_discs_lacks_none() {
+        assert!(!lacks_disc(&File::open("/dev/null").unwrap()));
+        assert!(!lacks_disc(&tempfile::tempfile().unwrap()));
+    }
+}

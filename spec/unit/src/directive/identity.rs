@@ -47,7 +47,7 @@ pub const ROWS: &[Directive] = &[
         section: "Service",
         name: "PermissionsStartOnly",
         value: "BOOLEAN",
-        documentation: "User= and its like hold for ExecStart= only. An old way to write + before the other commands.",
+        documentation: "Deprecated: User= and its like hold for ExecStart= only. Newer units write ! or + before the other commands.",
         support: Support::Set(set_start_only),
     },
 ];

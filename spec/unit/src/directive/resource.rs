@@ -18,8 +18,10 @@ pub struct Resources {
     pub slice: Option<String>,
     /// Amounts, by cgroup file.
     pub amounts: BTreeMap<String, Amount>,
-    /// Other values, by cgroup file.
+    /// Other values that confine, by cgroup file.
     pub values: BTreeMap<String, String>,
+    /// Values that confine nothing, by cgroup file.
+    pub hints: BTreeMap<String, String>,
     /// Delegate=.
     pub delegate: bool,
 }
@@ -32,13 +34,15 @@ const FILES: &[(&str, &str)] = &[
     ("MemoryMax", "memory.max"),
     ("MemorySwapMax", "memory.swap.max"),
     ("MemoryZSwapMax", "memory.zswap.max"),
-    ("TasksMax", "pids.max"),
+    ("TasksMax", TASKS),
     ("CPUWeight", "cpu.weight"),
     ("IOWeight", "io.weight"),
     ("AllowedCPUs", "cpuset.cpus"),
     ("AllowedMemoryNodes", "cpuset.mems"),
 ];
 
+/// The file of TasksMax=.
+const TASKS: &str = "pids.max";
 /// Tasks of a service that does not say: 15 % of what the machine allows.
 const DEFAULT_TASKS: Amount = Amount::Permyriad(1500);
 
@@ -166,12 +170,12 @@ fn set_amount(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
 }
 
 fn set_weight(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
-    let values = &mut unit.service.resources.values;
+    let hints = &mut unit.service.resources.hints;
     let file = file(value.name)?;
     match value.text {
-        "" => drop(values.remove(&file)),
-        "idle" if file == "cpu.weight" => drop(values.insert("cpu.idle".into(), "1".into())),
-        text => drop(values.insert(file, value::number(text, 1, 10_000)?.to_string())),
+        "" => drop(hints.remove(&file)),
+        "idle" if file == "cpu.weight" => drop(hints.insert("cpu.idle".into(), "1".into())),
+        text => drop(hints.insert(file, value::number(text, 1, 10_000)?.to_string())),
     }
     Ok(())
 }
@@ -231,10 +235,10 @@ fn set_delegate(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
 }
 
 fn set_oom_policy(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
-    let values = &mut unit.service.resources.values;
+    let hints = &mut unit.service.resources.hints;
     match value.text {
-        "kill" => drop(values.insert("memory.oom.group".into(), "1".into())),
-        "continue" | "stop" => drop(values.remove("memory.oom.group")),
+        "kill" => drop(hints.insert("memory.oom.group".into(), "1".into())),
+        "continue" | "stop" => drop(hints.remove("memory.oom.group")),
         other => return Err(format!("{other:?} is not continue, stop or kill")),
     }
     Ok(())
@@ -275,20 +279,28 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
     plan.cgroup.path = format!("{parent}{}", unit.name);
     plan.cgroup.delegate = resources.delegate;
     plan.cgroup.settings = resources.values.clone();
-    let tasks = ("pids.max".to_string(), DEFAULT_TASKS);
-    let amounts = std::iter::once((&tasks.0, &tasks.1)).chain(&resources.amounts);
-    for (file, amount) in amounts {
-        let whole = if file == "pids.max" {
+    plan.cgroup.hints = resources.hints.clone();
+    // The node did not say how much it has: a share of it is no limit.
+    let written = |amount: &Amount, whole: u64| match amount {
+        Amount::Permyriad(_) if whole == 0 => "max".into(),
+        amount => amount.cgroup_value(whole),
+    };
+    for (file, amount) in &resources.amounts {
+        let whole = if file == TASKS {
             facts.tasks
         } else {
             facts.memory_bytes
         };
-        // The node did not say how much it has: a share of it is no limit.
-        let value = match amount {
-            Amount::Permyriad(_) if whole == 0 => "max".into(),
-            amount => amount.cgroup_value(whole),
+        // A kernel that cannot swap has no file for it, and keeps to the limit all the same.
+        let files = match file.contains("swap") {
+            true => &mut plan.cgroup.hints,
+            false => &mut plan.cgroup.settings,
         };
-        plan.cgroup.settings.insert(file.clone(), value);
+        files.insert(file.clone(), written(amount, whole));
+    }
+    if !resources.amounts.contains_key(TASKS) {
+        let value = written(&DEFAULT_TASKS, facts.tasks);
+        plan.cgroup.hints.insert(TASKS.into(), value);
     }
     Ok(())
 }

@@ -115,7 +115,7 @@ fn a_bare_service_becomes_a_bare_plan() {
     assert_eq!(plan.environment.keys().collect::<Vec<_>>(), ["PATH"]);
     assert_eq!(plan.credentials, None);
     assert_eq!(plan.cgroup.path, "system.slice/etcd@a.service");
-    assert_eq!(plan.cgroup.settings["pids.max"], "150");
+    assert_eq!(plan.cgroup.hints["pids.max"], "150");
     assert_eq!(
         (plan.stdio.input, plan.stdio.output),
         (Input::Null, Output::Journal)
@@ -185,12 +185,15 @@ fn a_daemon_gets_its_user_folders_and_walls() {
         .collect();
     let expected = [
         ("cpu.max", "150000 100000"),
-        ("cpu.weight", "200"),
         ("memory.high", "1024"),
         ("memory.max", "500"),
         ("pids.max", "33"),
     ];
     assert_eq!(settings, expected);
+    assert_eq!(
+        plan.cgroup.hints,
+        [("cpu.weight".to_string(), "200".to_string())].into()
+    );
     assert_eq!(plan.cgroup.path, "cluster.slice/etcd@a.service");
     assert_eq!(
         (plan.umask, plan.oom_score_adjust, plan.nice),

@@ -1,7 +1,7 @@
 //! Transactions and cycles over small trees of units.
 
 use super::*;
-use crate::load::tests::Tree;
+use crate::load::{Loader, tests::Tree};
 use crate::specifier::Facts;
 
 /// Units by name, each with the lines of its \[Unit\] section; all without default dependencies.
@@ -288,4 +288,108 @@ fn a_deep_chain_is_no_trouble() {
     let graph = graph(&units, "u0.service");
     assert_eq!(graph.start(0, NONE).unwrap().jobs.len(), 1501);
     assert_eq!(graph.break_cycles(&(0..1501).collect()).0.len(), 0);
+}
+
+#[test]
+fn a_load_that_fails_half_way_changes_nothing() {
+    let mut wants = String::from("[Unit]\nDefaultDependencies=no\n");
+    for number in 0..MAX_UNITS {
+        wants.push_str(&format!("Wants=u{number}.target\n"));
+    }
+    let files = [
+        ("a.target", "[Unit]\nDefaultDependencies=no\n"),
+        ("many.target", wants.as_str()),
+    ];
+    let (tree, facts) = (Tree::of(&files), Facts::default());
+    let loader = Loader::new(&tree, &facts).unwrap();
+    let mut graph = Graph::default();
+    graph.load(&loader, "a.target").unwrap();
+    let error = graph.load(&loader, "many.target").unwrap_err();
+    assert!(error.contains("more than"), "{error}");
+    assert_eq!(graph.units().count(), 1);
+    assert_eq!(graph.id("many.target"), None);
+}
+
+#[test]
+fn a_freed_place_counts_as_free_and_what_comes_there_brings_its_own_in() {
+    let (units, root) = (
+        [("a.target", "Wants=b.target"), ("b.target", "")],
+        "a.target",
+    );
+    let mut graph = graph(&units, root);
+    for number in 2..MAX_UNITS {
+        let name = format!("u{number}.target");
+        graph
+            .insert(Unit::new(&name, crate::name::UnitType::Target))
+            .unwrap();
+    }
+    for name in ["a.target", "b.target"] {
+        graph.forget(graph.id(name).unwrap());
+    }
+    let files = [
+        (
+            "a.target",
+            "[Unit]\nDefaultDependencies=no\nWants=b.target\n",
+        ),
+        ("b.target", "[Unit]\nDefaultDependencies=no\n"),
+    ];
+    let (tree, facts) = (Tree::of(&files), Facts::default());
+    let loader = Loader::new(&tree, &facts).unwrap();
+    let (a, _) = graph.load(&loader, "a.target").unwrap();
+    assert!(a < 2 && graph.id("b.target").is_some_and(|b| b < 2));
+}
+
+#[test]
+fn a_unit_that_could_not_be_read_is_read_again_in_its_place() {
+    let mut graph = graph(&[("a.target", "Wants=b.service")], "a.target");
+    let b = graph.id("b.service").unwrap();
+    let files = [
+        (
+            "b.service",
+            "[Unit]\nWants=c.target\n[Service]\nExecStart=/bin/b\n",
+        ),
+        ("c.target", "[Unit]\n"),
+    ];
+    let (tree, facts) = (Tree::of(&files), Facts::default());
+    let loader = Loader::new(&tree, &facts).unwrap();
+    let (again, _) = graph.reload(&loader, b).unwrap();
+    assert_eq!(again, b);
+    assert_eq!(graph.unit(b).unwrap().load, crate::unit::LoadState::Loaded);
+    assert!(graph.id("c.target").is_some());
+    assert_eq!(
+        graph.dependents(b, Relation::Wants).collect::<Vec<_>>(),
+        [0]
+    );
+}
+
+#[test]
+fn what_could_not_be_read_and_nobody_names_is_forgotten() {
+    let mut graph = graph(
+        &[("a.target", "Wants=gone.service"), ("b.target", "")],
+        "a.target",
+    );
+    let (tree, facts) = (Tree::default(), Facts::default());
+    let loader = Loader::new(&tree, &facts).unwrap();
+    let (odd, _) = graph.load(&loader, "odd.service").unwrap();
+    assert_eq!(graph.forget_unneeded(|_| false), [], "something holds it");
+    assert_eq!(graph.forget_unneeded(|_| true), [odd]);
+    let names: Vec<_> = graph.units().map(|(_, unit)| unit.name.as_str()).collect();
+    assert_eq!(names, ["a.target", "gone.service", "b.target"]);
+}
+
+#[test]
+fn in_a_crowded_graph_whatever_nobody_needs_is_forgotten() {
+    let mut graph = graph(
+        &[("a.target", "Wants=b.target"), ("b.target", "")],
+        "a.target",
+    );
+    for number in 2..MAX_UNITS / 2 {
+        let name = format!("u{number}.target");
+        graph
+            .insert(Unit::new(&name, crate::name::UnitType::Target))
+            .unwrap();
+    }
+    graph.forget_unneeded(|id| id != 0);
+    let names: Vec<_> = graph.units().map(|(_, unit)| unit.name.as_str()).collect();
+    assert_eq!(names, ["a.target", "b.target"]);
 }

@@ -40,6 +40,8 @@ impl Supervisor {
             killed: false,
         });
         self.jobs.drop_starts();
+        // What is left was for starts that will not happen; a mount among it would keep a file system busy.
+        self.host.handed.clear();
         let up = |id: &UnitId| !matches!(self.phase(*id), Phase::Dead | Phase::Failed);
         let jobs = self
             .graph

@@ -1,7 +1,6 @@
 //! Several units together: what one's fate means for the others. Without processes: targets, and services that cannot
 //! be made because the tree of control groups is none.
 
-use spec_unit::control::Request;
 use spec_unit::directive::exec::Command;
 use spec_unit::directive::notify::NotifyAccess;
 use spec_unit::finding::Place;
@@ -10,9 +9,11 @@ use spec_unit::unit::Unit;
 use super::super::supervise::Role;
 use super::*;
 
+mod requests;
+
 struct Node {
     supervisor: Supervisor,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Node {
@@ -20,6 +21,7 @@ impl Node {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let config = Config {
+            root: folder.path().into(),
             cgroup_root: path("no-cgroups"),
             notify_socket: path("notify"),
             control_socket: path("control"),
@@ -42,10 +44,7 @@ impl Node {
             supervisor.graph.insert(unit).unwrap();
         }
         supervisor.make_room();
-        Self {
-            supervisor,
-            _folder: folder,
-        }
+        Self { supervisor, folder }
     }
 
     fn start(&mut self, name: &str) {
@@ -209,57 +208,6 @@ fn a_failed_condition_skips_and_its_dependents_start() {
         [Phase::Dead, Phase::Active]
     );
     assert_eq!(node.supervisor.status(1).unwrap().result, "condition");
-}
-
-#[test]
-fn requests_of_clients_are_answered_with_reasons() {
-    use spec_unit::control::Reply;
-    let mut node = Node::with(&[("a.target", &[])]);
-    let mut ask = |request| {
-        node.supervisor.answer(crate::protocol::Asked {
-            client: 1,
-            id: 1,
-            request,
-            fds: Vec::new(),
-        })
-    };
-    assert_eq!(
-        ask(Request::Start {
-            unit: "a.target".into()
-        }),
-        Reply::Ok
-    );
-    let Reply::Units { units, next } = ask(Request::List { offset: 0 }) else {
-        panic!("no list")
-    };
-    assert_eq!((units.len(), next), (1, None));
-    for refused in [
-        Request::Show {
-            unit: "b.target".into(),
-        },
-        Request::Start {
-            unit: "../etc".into(),
-        },
-        Request::Collect {
-            unit: "a.target".into(),
-        },
-        Request::Reload {
-            unit: "a.target".into(),
-        },
-        Request::Run {
-            unit: "a.service".into(),
-            plan: Box::default(),
-        },
-        Request::Run {
-            unit: "a.target".into(),
-            plan: Box::default(),
-        },
-    ] {
-        assert!(
-            matches!(ask(refused.clone()), Reply::Error(_)),
-            "{refused:?}"
-        );
-    }
 }
 
 /// A service that is up, with the control group of this very test: its children are the service's processes.

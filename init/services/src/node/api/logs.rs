@@ -11,7 +11,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::answer::Refusal;
-use crate::journal;
 
 /// Lines that are sent when the caller does not say how many.
 const DEFAULT_LINES: u32 = 1000;
@@ -30,8 +29,12 @@ const CHUNK: usize = 16 * 1024;
 pub(super) async fn logs(
     query: Result<Query<LogQuery>, QueryRejection>,
 ) -> Result<Response, Refusal> {
-    let Query(query) = query.map_err(|rejection| Refusal::bad_request(rejection.body_text()))?;
-    let stream = ask(&journal_query(query)).await.map_err(|error| {
+    let Query(mut query) =
+        query.map_err(|rejection| Refusal::bad_request(rejection.body_text()))?;
+    if query.after.is_none() {
+        query.lines.get_or_insert(DEFAULT_LINES);
+    }
+    let stream = ask(&query).await.map_err(|error| {
         Refusal::unavailable(format!(
             "the journal does not answer: {error}; try again when bedplate-journal.service runs"
         ))
@@ -55,23 +58,7 @@ pub(super) async fn logs(
         .into_response())
 }
 
-fn journal_query(query: LogQuery) -> journal::Query {
-    let lines = query.lines.or(if query.after.is_none() {
-        Some(DEFAULT_LINES)
-    } else {
-        None
-    });
-    journal::Query {
-        unit: query.unit,
-        lines,
-        after: query.after,
-        follow: query.follow,
-        boot: query.boot,
-        priority: query.priority,
-    }
-}
-
-async fn ask(query: &journal::Query) -> std::io::Result<UnixStream> {
+async fn ask(query: &LogQuery) -> std::io::Result<UnixStream> {
     let mut stream = UnixStream::connect(path::JOURNAL_QUERY).await?;
     let mut line = serde_json::to_vec(query)?;
     line.push(b'\n');

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use super::label::{self, Kind};
 use super::{Found, read_document};
+use crate::device::superblock;
 
 /// Labels of the file system.
 const LABELS: [&str; 2] = ["BEDPLATE-CFG", "BEDPLATECFG"];
@@ -29,7 +29,7 @@ pub(super) fn find() -> io::Result<Option<Found>> {
 }
 
 /// The first block device, in name order, with the label.
-fn labelled(sys: &Path, dev: &Path) -> io::Result<Option<(PathBuf, Kind)>> {
+fn labelled(sys: &Path, dev: &Path) -> io::Result<Option<(PathBuf, &'static str)>> {
     let mut names: Vec<String> = std::fs::read_dir(sys)?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| {
@@ -42,36 +42,38 @@ fn labelled(sys: &Path, dev: &Path) -> io::Result<Option<(PathBuf, Kind)>> {
     for name in names.iter().take(MAX_DEVICES) {
         let device = dev.join(name.replace('!', "/"));
         // A drive without a medium cannot be opened; that is no failure.
-        let Ok(mut file) = File::open(&device) else {
+        let Ok(file) = File::open(&device) else {
             continue;
         };
-        if let Some((kind, label)) = label::read(&mut file)
-            && LABELS
-                .iter()
-                .any(|wanted| label.eq_ignore_ascii_case(wanted))
-        {
+        let Some(found) = superblock::probe(&file) else {
+            continue;
+        };
+        let is_ours = |wanted: &&str| found.label.eq_ignore_ascii_case(wanted);
+        if let (true, Some(kind)) = (LABELS.iter().any(is_ours), kernel_name(found.kind)) {
             return Ok(Some((device, kind)));
         }
     }
     Ok(None)
 }
 
-fn read_from(device: &Path, kind: Kind) -> io::Result<Option<Found>> {
+/// What the kernel mounts a file system as, if a config disk may have one of this kind.
+fn kernel_name(kind: &str) -> Option<&'static str> {
+    match kind {
+        "vfat" => Some("vfat"),
+        "ext2" | "ext3" | "ext4" => Some("ext4"),
+        "iso9660" => Some("iso9660"),
+        _ => None,
+    }
+}
+
+fn read_from(device: &Path, kind: &str) -> io::Result<Option<Found>> {
     let point = Path::new(MOUNT_POINT);
     std::fs::create_dir_all(point)?;
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-    mount(
-        Some(device),
-        point,
-        Some(kind.as_str()),
-        flags,
-        None::<&str>,
-    )
-    .map_err(|errno| {
+    mount(Some(device), point, Some(kind), flags, None::<&str>).map_err(|errno| {
         io::Error::other(format!(
-            "cannot mount {} as {}: {errno}",
-            device.display(),
-            kind.as_str()
+            "cannot mount {} as {kind}: {errno}",
+            device.display()
         ))
     })?;
     let document = read_document(&point.join(FILE));
@@ -91,20 +93,59 @@ fn read_from(device: &Path, kind: Kind) -> io::Result<Option<Found>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::superblock::tests::disk;
+
+    fn fat32(label: &[u8; 11]) -> Vec<u8> {
+        disk(&[(71, label), (82, b"FAT32   "), (510, &[0x55, 0xaa])])
+    }
+
+    fn ext4(label: &[u8]) -> Vec<u8> {
+        disk(&[
+            (1024 + 56, &[0x53, 0xef]),
+            (1024 + 96, &[0x40, 0, 0, 0]),
+            (1024 + 120, label),
+        ])
+    }
+
+    /// The config disk among devices that hold this.
+    fn found(devices: &[(&str, Vec<u8>)]) -> Option<(String, &'static str)> {
+        let folder = tempfile::tempdir().unwrap();
+        let (sys, dev) = (folder.path().join("sys"), folder.path().join("dev"));
+        // A drive that cannot be opened.
+        std::fs::create_dir_all(sys.join("sr0")).unwrap();
+        std::fs::create_dir(&dev).unwrap();
+        for (name, bytes) in devices {
+            std::fs::create_dir(sys.join(name)).unwrap();
+            std::fs::write(dev.join(name), bytes).unwrap();
+        }
+        let (device, kind) = labelled(&sys, &dev).unwrap()?;
+        let name = device.file_name()?.to_str()?.to_string();
+        Some((name, kind))
+    }
 
     #[test]
     fn the_labelled_device_is_found_among_others() {
-        let folder = tempfile::tempdir().unwrap();
-        let (sys, dev) = (folder.path().join("sys"), folder.path().join("dev"));
-        for name in ["vda", "vda1", "vdb", "loop0", "sr0"] {
-            std::fs::create_dir_all(sys.join(name)).unwrap();
-        }
-        std::fs::create_dir(&dev).unwrap();
-        std::fs::write(dev.join("vda"), vec![0; 100]).unwrap();
-        std::fs::write(dev.join("vda1"), label::tests::ext4("other")).unwrap();
-        std::fs::write(dev.join("vdb"), label::tests::fat32("BEDPLATECFG")).unwrap();
-        std::fs::write(dev.join("loop0"), label::tests::fat32("BEDPLATECFG")).unwrap();
-        let found = labelled(&sys, &dev).unwrap();
-        assert_eq!(found, Some((dev.join("vdb"), Kind::Vfat)));
+        let ours = || fat32(b"BEDPLATECFG");
+        let devices = [
+            ("loop0", ours()),
+            ("vda", vec![0; 100]),
+            ("vda1", ext4(b"other")),
+            ("vdb", ours()),
+        ];
+        assert_eq!(found(&devices), Some(("vdb".into(), "vfat")));
+        assert_eq!(found(&devices[..3]), None);
+    }
+
+    #[test]
+    fn each_kind_is_mounted_by_its_name() {
+        let found = |bytes| found(&[("vdb", bytes)]).map(|(_, kind)| kind);
+        assert_eq!(found(ext4(b"BEDPLATE-CFG")), Some("ext4"));
+        let start = 32 * 1024;
+        let iso = [
+            (start, b"\x01CD001".as_slice()),
+            (start + 40, b"BEDPLATE-CFG                    "),
+        ];
+        assert_eq!(found(disk(&iso)), Some("iso9660"));
+        assert_eq!(found(vec![0xff; 90]), None);
     }
 }

@@ -2,7 +2,6 @@
 
 mod config_disk;
 mod credential;
-mod label;
 
 use std::fs::File;
 use std::io::{self, Read};
