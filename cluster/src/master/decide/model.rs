@@ -137,8 +137,11 @@ impl Node {
     }
 
     fn may_have_begun(&self) -> bool {
+        let starts = |(_, decision): &(Sight, Decision)| matches!(decision, Decision::Start { .. });
         let mut generations = self.disk.generations.values();
-        self.environment.is_some() || generations.any(|it| it.data() != Data::Unused)
+        self.pending.as_ref().is_some_and(starts)
+            || self.environment.is_some()
+            || generations.any(|it| it.data() != Data::Unused)
     }
 
     fn cut(&mut self) {
