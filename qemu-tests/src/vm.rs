@@ -51,6 +51,8 @@ pub struct VmSpec {
     pub serial_number: Option<String>,
     /// An i6300ESB watchdog that resets the machine.
     pub watchdog: bool,
+    /// A PCI Express slot without a card, for [`Vm::plug`].
+    pub empty_slot: bool,
     /// Real-time clock: `utc` or a date such as `2001-01-01T00:00:00`.
     pub clock: String,
 }
@@ -70,6 +72,7 @@ impl VmSpec {
             uuid: None,
             serial_number: None,
             watchdog: false,
+            empty_slot: false,
             clock: "utc".into(),
         }
     }
@@ -354,6 +357,12 @@ impl Vm {
         self.qmp()?.execute("inject-nmi", json!({})).map(drop)
     }
 
+    /// Plugs a card, by QEMU's name for it, into the empty slot.
+    pub fn plug(&mut self, card: &str) -> Result<()> {
+        let arguments = json!({ "driver": card, "id": "plugged", "bus": "plug" });
+        self.qmp()?.execute("device_add", arguments).map(drop)
+    }
+
     /// Takes the power away: QEMU is killed, what the guest had not flushed is gone.
     pub fn power_cut(&mut self) -> Result<()> {
         if let Some(mut running) = self.running.take() {
@@ -496,6 +505,9 @@ impl Vm {
         }
         if spec.watchdog {
             command.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
+        }
+        if spec.empty_slot {
+            command.args(["-device", "pcie-root-port,id=plug"]);
         }
         self.boot_arguments(&mut command)?;
         for (index, disk) in spec.disks.iter().enumerate() {
