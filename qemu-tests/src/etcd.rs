@@ -28,8 +28,8 @@ use tokio::runtime::Runtime;
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long to wait for a member's own refusal: longer than it tries, which is ten seconds with its election timeout.
 const PATIENCE_FOR_REFUSAL: Duration = Duration::from_secs(40);
-/// gRPC's "unavailable" as the gateway tells it.
-const UNAVAILABLE: u16 = 503;
+/// gRPC's "unavailable" and "deadline exceeded" as the gateway tells them.
+const WITHOUT_QUORUM: [u16; 2] = [503, 504];
 
 /// Who a member says it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,10 +158,8 @@ impl Etcd {
     fn refusal(&self, member: &str, path: &str, body: &Value) -> Result<String> {
         match self.call(self.member(member)?, path, body, PATIENCE_FOR_REFUSAL) {
             Err(http::Error::Refused {
-                status: UNAVAILABLE,
-                message,
-                ..
-            }) => Ok(message),
+                status, message, ..
+            }) if WITHOUT_QUORUM.contains(&status) => Ok(message),
             Err(other) => Err(Error::Failed(format!("{member} does not refuse: {other}"))),
             Ok(answer) => Err(Error::Failed(format!(
                 "{member} answers without a quorum: {answer}"
