@@ -189,6 +189,7 @@ impl Machine<'_> {
         self.state.result = Outcome::Success;
         self.state.told_to_stop = false;
         self.state.restarting = false;
+        self.state.left_behind = false;
         self.state.said_reloading = false;
         (
             self.state.reason,

@@ -214,18 +214,8 @@ impl Supervisor {
                 if let Some(state) = self.states.get_mut(id) {
                     self.host.clean(state);
                 }
-            } else {
-                self.group_empty(id);
             }
+            self.with_machine(id, |machine| machine.group_empty());
         }
-    }
-
-    /// No process is left in a unit's group: its main one has ended too. Of a child of ours the reaper hears.
-    pub(super) fn group_empty(&mut self, id: UnitId) {
-        let main = self.states.get(id).and_then(|state| state.main);
-        if let Some(pid) = main.filter(|pid| !reap::is_child(*pid)) {
-            self.alien_ended(pid);
-        }
-        self.with_machine(id, |machine| machine.group_empty());
     }
 }

@@ -6,7 +6,6 @@ use spec_unit::directive::notify::NotifyAccess;
 use spec_unit::finding::Place;
 use spec_unit::unit::Unit;
 
-use super::super::supervise::Role;
 use super::*;
 
 mod requests;
@@ -326,14 +325,29 @@ fn a_main_process_that_is_not_our_child_is_seen_to_end() {
 }
 
 #[test]
-fn in_an_empty_group_there_is_no_main_process_of_another_parent() {
-    let mut node = running();
-    node.supervisor.states[0].main = Some(i32::MAX);
-    node.supervisor
-        .host
-        .reaper
-        .register(i32::MAX, (0, Role::Main));
-    node.supervisor.group_empty(0);
-    let state = &node.supervisor.states[0];
-    assert_eq!((state.main, state.phase), (None, Phase::Dead));
+fn a_failed_service_whose_group_empties_late_restarts() {
+    use spec_unit::directive::restart::Restart;
+    let mut node = Node::with(&[]);
+    let mut unit = Unit::new("a.service", UnitType::Service);
+    unit.service.restart.policy = Restart::Always;
+    node.supervisor.graph.insert(unit).unwrap();
+    node.supervisor.make_room();
+    let group = spec_unit::plan::Cgroup {
+        path: "a.service".into(),
+        ..Default::default()
+    };
+    let folder = node.supervisor.config.cgroup_root.join(&group.path);
+    std::fs::create_dir_all(&folder).unwrap();
+    let events = folder.join("cgroup.events");
+    std::fs::write(&events, "populated 1\n").unwrap();
+    node.supervisor.host.cgroups.create(&group, None).unwrap();
+    let state = &mut node.supervisor.states[0];
+    (state.phase, state.result) = (Phase::Failed, Outcome::Timeout);
+    (state.cgroup, state.left_behind) = (Some(group.path), true);
+    node.supervisor.groups_changed();
+    assert_eq!(node.phase("a.service"), Phase::Failed);
+    std::fs::write(&events, "populated 0\n").unwrap();
+    node.supervisor.groups_changed();
+    assert_eq!(node.phase("a.service"), Phase::AutoRestart);
+    assert!(node.supervisor.host.timers.next_us().is_some());
 }
