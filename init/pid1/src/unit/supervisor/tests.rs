@@ -324,6 +324,18 @@ fn a_main_process_that_is_not_our_child_is_seen_to_end() {
     assert!(node.supervisor.host.pidfds.is_empty());
 }
 
+/// A whole turn would collect the children of other tests.
+#[test]
+fn the_loop_does_not_sleep_past_a_pause_of_the_control_socket() {
+    let mut node = Node::with(&[]);
+    let supervisor = &mut node.supervisor;
+    let day = Duration::from_secs(86_400);
+    assert_eq!(supervisor.idle(day), day);
+    let control = supervisor.control.as_mut().unwrap();
+    control.pause(&supervisor.host.events);
+    assert!(supervisor.idle(day) < day);
+}
+
 #[test]
 fn a_failed_service_whose_group_empties_late_restarts() {
     use spec_unit::directive::restart::Restart;
