@@ -22,7 +22,7 @@ use crate::error::What;
 use crate::mount_table;
 use crate::watchdog::Watchdog;
 
-mod step;
+pub(crate) mod step;
 
 use step::Ended;
 
