@@ -210,10 +210,8 @@ impl Supervisor {
             else {
                 continue;
             };
-            if self.phase(id).is_down() {
-                if let Some(state) = self.states.get_mut(id) {
-                    self.host.clean(state);
-                }
+            if let (true, Some(state)) = (self.phase(id).is_down(), self.states.get_mut(id)) {
+                self.host.clean(state);
             }
             self.with_machine(id, |machine| machine.group_empty());
         }
