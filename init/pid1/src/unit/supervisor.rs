@@ -201,19 +201,10 @@ impl Supervisor {
         let unmet = condition::check(&unit.conditions, &self.host.facts).err();
         let target = unit.kind == UnitType::Target;
         self.with_machine(id, |machine| match unmet {
-            Some(unmet) => {
-                machine.state.result = if unmet.assert {
-                    Outcome::Assert
-                } else {
-                    Outcome::Condition
-                };
-                machine.state.reason = Some(unmet.what);
-                machine.state.phase = if unmet.assert {
-                    Phase::Failed
-                } else {
-                    Phase::Dead
-                };
+            Some(unmet) if unmet.assert => {
+                machine.refuse(Phase::Failed, Outcome::Assert, unmet.what);
             }
+            Some(unmet) => machine.refuse(Phase::Dead, Outcome::Condition, unmet.what),
             None if target => {
                 machine.state.result = Outcome::Success;
                 machine.state.reason = None;
@@ -486,7 +477,7 @@ impl Supervisor {
             match source {
                 Source::Exec(pid) => self.exec_report(pid as i32),
                 Source::Notify => {
-                    self.hear();
+                    self.hear(process::BATCH);
                 }
                 Source::Signals => self.take_signals(),
                 Source::Named(pid) => self.named_ended(pid as i32),

@@ -511,6 +511,7 @@ fn the_start_limit_ends_a_crash_loop() {
     story.main_ends(BAD);
     story.machine().begin(true);
     story.stands(Phase::Failed, Outcome::StartLimitHit);
+    assert_eq!(story.paper.deadline(Timer::Phase), None);
     story.paper.now_us += 11_000_000;
     story.machine().begin(false);
     story.stands(Phase::Running, Outcome::Success);

@@ -6,6 +6,7 @@ use spec_unit::directive::notify::NotifyAccess;
 use spec_unit::finding::Place;
 use spec_unit::unit::Unit;
 
+use super::super::supervise::Timer;
 use super::*;
 
 mod requests;
@@ -209,6 +210,36 @@ fn a_failed_condition_skips_and_its_dependents_start() {
     assert_eq!(node.supervisor.status(1).unwrap().result, "condition");
 }
 
+#[test]
+fn a_start_that_is_refused_or_forgotten_leaves_no_clock() {
+    let mut node = Node::with(&[]);
+    let mut unit = Unit::new("a.service", UnitType::Service);
+    unit.conditions
+        .push(spec_unit::directive::condition::Condition {
+            check: spec_unit::directive::condition::Check::PathExists,
+            argument: "/missing".into(),
+            negated: false,
+            trigger: false,
+            assert: true,
+            at: Place::default(),
+        });
+    node.supervisor.graph.insert(unit).unwrap();
+    node.supervisor.make_room();
+    let wait = |node: &mut Node| {
+        node.supervisor.states[0].phase = Phase::AutoRestart;
+        for timer in Timer::ALL {
+            node.supervisor.host.arm(0, timer, Some(u64::MAX));
+        }
+    };
+    wait(&mut node);
+    node.start("a.service");
+    assert_eq!(node.phase("a.service"), Phase::Failed);
+    assert_eq!(node.supervisor.host.timers.next_us(), None);
+    wait(&mut node);
+    node.supervisor.forget_state(0);
+    assert_eq!(node.supervisor.host.timers.next_us(), None);
+}
+
 /// A service that is up, with the control group of this very test: its children are the service's processes.
 fn running() -> Node {
     let mut node = Node::with(&[]);
@@ -267,6 +298,18 @@ fn what_a_process_said_last_is_heard_before_its_number_is_free() {
         Some("farewell")
     );
     assert!(!crate::reap::is_child(pid), "it was collected");
+}
+
+#[test]
+fn of_many_messages_a_part_is_heard_and_the_rest_waits() {
+    let mut node = running();
+    let client = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    for _ in 0..3 {
+        let socket = &node.supervisor.config.notify_socket;
+        client.send_to(b"STATUS=busy", socket).unwrap();
+    }
+    let heard = [2, process::BATCH, 1].map(|most| node.supervisor.hear(most));
+    assert_eq!(heard, [2, 1, 0]);
 }
 
 #[test]
