@@ -20,7 +20,7 @@ use super::node::{self, NodePlanHost};
 use super::runtime_folder;
 use super::spawn::{self, ExecReport, Spawned};
 use super::state::{Phase, UnitState};
-use super::supervise::{Host, Role, Spawn, Timer};
+use super::supervise::{Host, Role, Spawn, Timer, describe};
 use crate::cgroup::Cgroups;
 use crate::event::{Events, Source, Timers};
 use crate::log::Level;
@@ -45,6 +45,10 @@ pub(crate) struct NodeHost {
     pub(crate) handed: BTreeMap<UnitId, Vec<OwnedFd>>,
     /// Processes of units, each as itself: a number may be used anew.
     pub(crate) pidfds: BTreeMap<i32, OwnedFd>,
+    /// Children that empty runtime folders, and which.
+    emptiers: BTreeMap<i32, String>,
+    /// How many folders were removed.
+    removals: u64,
 }
 
 impl NodeHost {
@@ -59,6 +63,8 @@ impl NodeHost {
             reports: BTreeMap::new(),
             handed: BTreeMap::new(),
             pidfds: BTreeMap::new(),
+            emptiers: BTreeMap::new(),
+            removals: 0,
         };
         host.events.add(host.cgroups.events(), Source::Cgroups)?;
         Ok(host)
@@ -82,6 +88,17 @@ impl NodeHost {
         self.pidfds.insert(pid, pidfd);
         self.reaper.register(pid, (id, Role::Main));
         Ok(())
+    }
+
+    /// A child was collected: one that emptied a folder has said what went wrong, unless it was killed. What is left then.
+    pub(crate) fn emptier_ended(&mut self, pid: i32, status: ExitStatus) -> Option<String> {
+        let folder = self.emptiers.remove(&pid)?;
+        matches!(status, ExitStatus::Signaled(_)).then(|| {
+            format!(
+                "{folder}: not all of the last run is removed, its child ended: {}",
+                describe(status)
+            )
+        })
     }
 
     /// A process named as a main one has ended: told once, its descriptor stays ready until it is closed.
@@ -259,8 +276,13 @@ impl Host for NodeHost {
             }
         }
         for folder in std::mem::take(&mut state.folders) {
-            if let Err(cause) = runtime_folder::remove(Path::new(&folder), &random_id()) {
-                crate::warning!("{folder}: {cause}");
+            // A count besides: early in boot the random part may be all zeros.
+            self.removals += 1;
+            let id = format!("{}-{}", self.removals, random_id());
+            match runtime_folder::remove(Path::new(&folder), &id) {
+                Ok(Some(child)) => drop(self.emptiers.insert(child.pid, folder)),
+                Ok(None) => {}
+                Err(cause) => crate::warning!("{folder}: {cause}"),
             }
         }
     }
@@ -277,6 +299,20 @@ impl Host for NodeHost {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_child_that_was_killed_before_it_had_emptied_a_folder_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut host = NodeHost::open(folder.path()).unwrap();
+        let mut ended = |status| {
+            host.emptiers.insert(7, "/run/etcd".into());
+            host.emptier_ended(7, status)
+        };
+        assert_eq!(ended(ExitStatus::Exited(1)), None, "it has said why");
+        let said = ended(ExitStatus::Signaled(9)).unwrap();
+        assert!(said.starts_with("/run/etcd: ") && said.ends_with("SIGKILL"));
+        assert_eq!(host.emptier_ended(7, ExitStatus::Signaled(9)), None);
+    }
 
     #[test]
     fn a_child_whose_report_cannot_be_heard_is_ended_and_the_start_fails() {

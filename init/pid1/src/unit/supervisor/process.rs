@@ -70,6 +70,9 @@ impl Supervisor {
         let status = reap::collect(pid);
         self.exec_report(pid);
         self.host.process_gone(pid);
+        if let Some(left) = status.and_then(|status| self.host.emptier_ended(pid, status)) {
+            crate::warning!("{left}");
+        }
         if let (Some((id, role)), Some(status)) = (self.host.reaper.forget(pid), status) {
             self.ended(pid, id, role, status);
         }
