@@ -12,7 +12,7 @@ use spec_unit::directive::Planning;
 use spec_unit::directive::notify::NotifyAccess;
 use spec_unit::directive::service::ServiceType;
 use spec_unit::graph::UnitId;
-use spec_unit::plan::{Directory, ExecPlan};
+use spec_unit::plan::{self, Directory, ExecPlan};
 use spec_unit::specifier::Facts;
 use spec_unit::value::signal_name;
 
@@ -184,9 +184,7 @@ fn variables(service: &Spawn<'_>) -> Vec<(String, String)> {
 /// get limits of their own ([`spawn::steps`]).
 pub(super) fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let most = fs::read_to_string("/proc/sys/fs/nr_open");
-    let most = most.ok().and_then(|text| text.trim().parse().ok());
-    let most = most.or(getrlimit(Resource::Nofile).maximum);
+    let most = most_open_files().or(getrlimit(Resource::Nofile).maximum);
     let limit = Rlimit {
         current: most,
         maximum: most,
@@ -194,6 +192,25 @@ pub(super) fn raise_open_files() {
     if let Err(cause) = setrlimit(Resource::Nofile, limit) {
         crate::warning!("number of open files: {cause}");
     }
+}
+
+/// The most open files that the kernel gives a process.
+fn most_open_files() -> Option<u64> {
+    let most = fs::read_to_string("/proc/sys/fs/nr_open").ok()?;
+    most.trim().parse().ok()
+}
+
+/// That a plan gets fewer open files than it asks for ([`crate::sys::child`]). Whoever asks for infinity asks for the
+/// most there is.
+fn lowered(plan: &ExecPlan, most: u64) -> Option<String> {
+    let limits = plan.rlimits.iter();
+    let mut limits = limits.filter(|limit| limit.resource == plan::Resource::Nofile);
+    let limit = limits.next()?;
+    let asked = [limit.soft, limit.hard];
+    let asked = asked.into_iter().filter(|asked| *asked != u64::MAX).max()?;
+    let message =
+        || format!("LimitNOFILE={asked} is lowered to {most}, as much as fs.nr_open gives");
+    (asked > most).then(message)
 }
 
 /// 128 random bits, for INVOCATION_ID and for names that nobody else has.
@@ -227,6 +244,9 @@ impl Host for NodeHost {
         let removed = plan.directories.iter().filter(|folder| folder.remove);
         service.state.folders = removed.map(|Directory { path, .. }| path.clone()).collect();
         let name = &service.unit.name;
+        if let Some(message) = most_open_files().and_then(|most| lowered(&plan, most)) {
+            self.say(Level::Warning, name, &message);
+        }
         let spawned = spawn::spawn(&plan, name, Some(group.as_fd()), &fds)
             .map_err(|cause| format!("process: {cause}"))?;
         self.take(spawned, service.id, service.role)
@@ -312,6 +332,26 @@ mod tests {
         let said = ended(ExitStatus::Signaled(9)).unwrap();
         assert!(said.starts_with("/run/etcd: ") && said.ends_with("SIGKILL"));
         assert_eq!(host.emptier_ended(7, ExitStatus::Signaled(9)), None);
+    }
+
+    #[test]
+    fn a_limit_that_the_kernel_does_not_give_is_said() {
+        let said = |soft, hard| {
+            let limit = plan::Rlimit {
+                resource: plan::Resource::Nofile,
+                soft,
+                hard,
+            };
+            let plan = ExecPlan {
+                rlimits: vec![limit],
+                ..ExecPlan::default()
+            };
+            lowered(&plan, 100).is_some()
+        };
+        assert!(said(50, 101) && said(101, u64::MAX));
+        assert!(!said(100, 100) && !said(u64::MAX, u64::MAX));
+        assert_eq!(lowered(&ExecPlan::default(), 1), None);
+        assert!(most_open_files().is_some());
     }
 
     #[test]
