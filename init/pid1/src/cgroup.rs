@@ -18,6 +18,8 @@ use spec_unit::plan::Cgroup;
 
 /// Controllers handed down to units, as far as the kernel has them.
 const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+/// Settings that a kernel which cannot swap has no file for: it keeps to the limit all the same.
+const SWAP: [&str; 2] = ["memory.swap.max", "memory.zswap.max"];
 /// Most folders a unit's own tree is searched for processes in.
 const MAX_GROUPS: usize = 4096;
 /// Most changes taken at a time; the loop comes back for the rest.
@@ -58,12 +60,23 @@ impl Cgroups {
             self.create_parents(parent)?;
         }
         make(&path)?;
-        if let Err(cause) = set(&path, group) {
+        let furnished = self.furnish(&path, group, owner);
+        if furnished.is_err() {
+            // Nobody would own it.
             self.remove(&group.path);
-            return Err(cause);
         }
+        furnished
+    }
+
+    fn furnish(
+        &mut self,
+        path: &Path,
+        group: &Cgroup,
+        owner: Option<(u32, u32)>,
+    ) -> io::Result<File> {
+        set(path, group)?;
         if let (true, Some((uid, gid))) = (group.delegate, owner) {
-            delegate(&path, uid, gid)?;
+            delegate(path, uid, gid)?;
         }
         self.watch(&group.path)?;
         OpenOptions::new()
@@ -145,10 +158,12 @@ impl Cgroups {
         changed
     }
 
-    /// Whether a process runs in the group or below it.
+    /// Whether a process runs in the group or below it. Of a group that cannot be read it is not known that none does.
     pub(crate) fn populated(&self, group: &str) -> bool {
-        let events = fs::read_to_string(self.path(group).join("cgroup.events"));
-        events.is_ok_and(|text| text.lines().any(|line| line == "populated 1"))
+        match fs::read_to_string(self.path(group).join("cgroup.events")) {
+            Ok(text) => text.lines().any(|line| line == "populated 1"),
+            Err(cause) => !is_gone(&cause),
+        }
     }
 
     /// Whether the kernel killed a process in it for want of memory.
@@ -160,9 +175,12 @@ impl Cgroups {
         })
     }
 
-    /// SIGKILL to every process in the group and below it, at once.
+    /// SIGKILL to every process in the group and below it, at once; in one that is gone there is none.
     pub(crate) fn kill(&self, group: &str) -> io::Result<()> {
-        fs::write(self.path(group).join("cgroup.kill"), "1")
+        match write(&self.path(group).join("cgroup.kill"), "1") {
+            Err(cause) if !is_gone(&cause) => Err(cause),
+            _ => Ok(()),
+        }
     }
 
     /// Processes in the group and below it.
@@ -228,9 +246,21 @@ fn make(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Whether a group was removed, before its file was opened or after.
+fn is_gone(cause: &io::Error) -> bool {
+    cause.kind() == io::ErrorKind::NotFound || cause.raw_os_error() == Some(libc::ENODEV)
+}
+
 /// Writes the settings and hints of a group.
 fn set(path: &Path, group: &Cgroup) -> io::Result<()> {
+    // The file of the memory controller that every kernel has.
+    let memory = path.join("memory.current").exists();
     for (file, value) in &group.settings {
+        let file_of_swap = SWAP.contains(&file.as_str());
+        if file_of_swap && memory && !path.join(file).exists() {
+            crate::debug!("{}: {file}: the kernel cannot swap", group.path);
+            continue;
+        }
         let failed = |cause: io::Error| {
             let message = format!("{file}={value} cannot be set: {cause}");
             io::Error::new(cause.kind(), message)
@@ -324,6 +354,49 @@ mod tests {
         assert_eq!(processes, [20, 30]);
         assert!(cgroups.populated("system.slice/a.service"));
         assert!(!cgroups.populated("system.slice/gone.service"));
+    }
+
+    #[test]
+    fn a_group_that_cannot_be_read_does_not_count_as_empty() {
+        let (folder, cgroups) = tree();
+        fs::create_dir_all(folder.path().join("a.service/cgroup.events")).unwrap();
+        assert!(cgroups.populated("a.service"));
+        fs::create_dir(folder.path().join("a.service/cgroup.kill")).unwrap();
+        assert!(cgroups.kill("a.service").is_err());
+        assert!(cgroups.kill("gone.service").is_ok());
+        assert!(!folder.path().join("gone.service").exists());
+    }
+
+    #[test]
+    fn a_group_that_cannot_be_handed_over_or_watched_is_not_left_behind() {
+        let (folder, mut cgroups) = tree();
+        let mut plan = Cgroup {
+            path: "a.service".into(),
+            ..Cgroup::default()
+        };
+        // No file of the kernel's is in it.
+        for delegate in [false, true] {
+            plan.delegate = delegate;
+            let own = (
+                rustix::process::geteuid().as_raw(),
+                rustix::process::getegid().as_raw(),
+            );
+            assert!(cgroups.create(&plan, Some(own)).is_err());
+            assert!(!folder.path().join("a.service").exists());
+        }
+    }
+
+    #[test]
+    fn a_limit_of_swap_is_forgiven_only_where_there_is_no_swap() {
+        let (folder, _) = tree();
+        let mut plan = limited("a.service");
+        plan.settings = [("memory.swap.max".into(), "0".into())].into();
+        assert!(set(folder.path(), &plan).is_err(), "no memory controller");
+        let file = |name: &str| folder.path().join(name);
+        fs::write(file("memory.current"), "0").unwrap();
+        assert!(set(folder.path(), &plan).is_ok());
+        fs::create_dir(file("memory.swap.max")).unwrap();
+        assert!(set(folder.path(), &plan).is_err());
     }
 
     #[test]

@@ -5,9 +5,12 @@
 //! that the boot counter can try another image. Nothing else in this program chooses between the two.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::reboot::RebootMode;
+
+use crate::shutdown::step::{Ended, Steps};
+use crate::watchdog::Watchdog;
 
 /// What did not work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,18 +191,22 @@ pub(crate) fn settle(error: &Error) {
 /// Time for a person to read the last words, and a brake on reboot loops.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// Says the last words and reboots.
+/// Says the last words, writes what is not on the disks yet and reboots. A disk that hangs does not keep the machine.
 pub(crate) fn die(error: &dyn fmt::Display) -> ! {
-    crate::emergency!("{error}; rebooting in {} s", LAST_WORDS.as_secs());
-    // By a child: a disk that hangs does not keep the machine.
-    let sync = || {
+    crate::emergency!("{error}; rebooting");
+    let mut watchdog = Watchdog::armed();
+    let synced = Steps::new(&mut watchdog).take(|| {
         rustix::fs::sync();
-        0
-    };
-    if crate::sys::clone::worker(sync).is_err() {
-        rustix::fs::sync();
+        Ok(())
+    });
+    if matches!(synced, Ended::Stuck) {
+        crate::error!("not everything is written: a disk hangs");
     }
-    std::thread::sleep(LAST_WORDS);
+    let said = Instant::now();
+    while said.elapsed() < LAST_WORDS {
+        watchdog.feed();
+        std::thread::sleep(Duration::from_millis(100));
+    }
     reboot_now()
 }
 

@@ -9,6 +9,7 @@
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -76,6 +77,11 @@ pub(crate) fn open(said: Level) {
         printed: console_level(&printk),
         consoles: active.split_whitespace().map(str::to_owned).collect(),
     });
+}
+
+/// The descriptor of the kernel log: a child that has anything to say must keep it.
+pub(crate) fn descriptor() -> Option<RawFd> {
+    SINK.get()?.kmsg.as_ref().map(AsRawFd::as_raw_fd)
 }
 
 /// First number of /proc/sys/kernel/printk.

@@ -65,7 +65,7 @@ pub(crate) struct Control {
     socket: OwnedFd,
     clients: BTreeMap<u32, Client>,
     next: u32,
-    /// Since when nobody is taken in.
+    /// Until when nobody is taken in.
     paused: Option<Instant>,
 }
 
@@ -157,14 +157,19 @@ impl Control {
     }
 
     /// Without a descriptor for it a client stays in the queue, and the socket ready: to go on listening would spin.
-    fn pause(&mut self, events: &Events) {
+    pub(crate) fn pause(&mut self, events: &Events) {
         events.remove(&self.socket);
-        self.paused = Some(Instant::now());
+        self.paused = Instant::now().checked_add(PAUSE);
+    }
+
+    /// When a pause is over, if there is one: nothing else may happen until then.
+    pub(crate) fn resumes_at(&self) -> Option<Instant> {
+        self.paused
     }
 
     /// Ends a pause that has lasted long enough.
     pub(crate) fn end_pause(&mut self, events: &Events) {
-        if self.paused.is_some_and(|since| since.elapsed() >= PAUSE) {
+        if self.paused.is_some_and(|until| until <= Instant::now()) {
             self.listen(events);
         }
     }

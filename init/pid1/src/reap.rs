@@ -1,4 +1,5 @@
-//! The only reaper: every process that ends, ours or an orphan, is waited for here and nowhere else.
+//! The reaper: every process that ends while units are supervised, ours or an orphan, is collected here. A step that
+//! boot or shutdown waits for itself collects its own child, and the last of a shutdown collects whatever is left.
 //!
 //! A process that has ended is first seen ([`ended`]) and then collected ([`collect`]). In between its number is still
 //! its own, and so is its control group: what it said last is told from what another process says.

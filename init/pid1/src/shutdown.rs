@@ -22,7 +22,7 @@ use crate::error::What;
 use crate::mount_table;
 use crate::watchdog::Watchdog;
 
-mod step;
+pub(crate) mod step;
 
 use step::Ended;
 
@@ -34,6 +34,9 @@ const KILL_TIME: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 5;
 /// The kernel's own, and the root: nothing of them is written to a disk.
 const KEPT: [&str; 5] = ["/", "/proc", "/sys", "/dev", "/run"];
+
+/// A thread of the kernel's (linux/sched.h).
+const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// Ends the node. Returns only if the kernel refuses, and then the kernel panics and reboots.
 pub(crate) fn finish(action: ShutdownAction, watchdog: &mut Watchdog) -> ExitCode {
@@ -104,7 +107,7 @@ fn reap() -> bool {
     }
 }
 
-/// Name and number of every process with a command line; the kernel's threads have none.
+/// Name and number of every process that runs, without the kernel's threads.
 fn processes() -> Vec<(String, u32)> {
     let entries = std::fs::read_dir("/proc")
         .into_iter()
@@ -113,19 +116,24 @@ fn processes() -> Vec<(String, u32)> {
     let numbers = entries
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
         .filter(|&pid| pid != 1);
-    let user = numbers.filter(|pid| {
-        std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
-    });
-    user.map(|pid| {
-        (
-            std::fs::read_to_string(format!("/proc/{pid}/comm"))
-                .unwrap_or_default()
-                .trim()
-                .to_owned(),
-            pid,
-        )
-    })
-    .collect()
+    numbers
+        .filter_map(|pid| {
+            let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+            Some((name(&String::from_utf8_lossy(&stat))?, pid))
+        })
+        .collect()
+}
+
+/// The name of a process by its /proc/PID/stat; none of a thread of the kernel's or of what has ended. Its command
+/// line would tell more, but to read that waits for the memory of a process that may hang.
+fn name(stat: &str) -> Option<String> {
+    let (before, after) = stat.rsplit_once(')')?;
+    let (_, name) = before.split_once('(')?;
+    let mut fields = after.split_ascii_whitespace();
+    let state = fields.next()?;
+    let flags: u32 = fields.nth(5)?.parse().ok()?;
+    let runs = !matches!(state, "Z" | "X") && flags & PF_KTHREAD == 0;
+    runs.then(|| name.to_owned())
 }
 
 fn names(processes: &[(String, u32)]) -> String {
@@ -252,6 +260,20 @@ mod tests {
         assert_eq!(
             to_unmount(&mount_table::parse(&text)),
             ["/run/x", "/var", "/state", "/etc"]
+        );
+    }
+
+    #[test]
+    fn a_process_is_told_from_the_kernels_threads_without_its_memory() {
+        let stat = |state, flags| format!("7 (a) (b) {state} 1 7 7 0 -1 {flags} 9 0 0");
+        assert_eq!(name(&stat("D", 0x40_0100)).as_deref(), Some("a) (b"));
+        assert_eq!(name(&stat("S", 0x20_8040)), None);
+        assert_eq!(name(&stat("Z", 0x40_0100)), None);
+        assert_eq!(name("7 (cut"), None);
+        assert!(
+            processes()
+                .iter()
+                .any(|(_, pid)| *pid == std::process::id())
         );
     }
 

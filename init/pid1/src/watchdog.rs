@@ -12,6 +12,7 @@ use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use spec_layout::command_line::CommandLine;
@@ -63,11 +64,14 @@ impl Default for Setting {
     }
 }
 
+/// The device that is armed, for a sudden end ([`Watchdog::armed`]). It keeps nothing open.
+static ARMED: Mutex<Weak<File>> = Mutex::new(Weak::new());
+
 /// The watchdog of this machine, or the wait for one.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     setting: Setting,
-    device: Option<File>,
+    device: Option<Arc<File>>,
     timeout: Duration,
     begun: Instant,
     next: Instant,
@@ -79,6 +83,21 @@ impl Watchdog {
     /// None yet, and none is looked for.
     pub(crate) fn none() -> Watchdog {
         Watchdog::open(Setting::Off, None)
+    }
+
+    /// The watchdog that is armed already, for whoever ends the machine and was not handed it; none is looked for.
+    pub(crate) fn armed() -> Watchdog {
+        let mut watchdog = Watchdog::none();
+        // Not waiting: a panic may come from anywhere.
+        let device = ARMED.try_lock().ok().and_then(|armed| armed.upgrade());
+        if let Some(device) = device {
+            let seconds = sys::watchdog::timeout(&device).ok();
+            let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+            watchdog.timeout = seconds.map_or(DEFAULT_TIMEOUT, Duration::from_secs);
+            watchdog.device = Some(device);
+            watchdog.next = watchdog.begun;
+        }
+        watchdog
     }
 
     /// Takes over the watchdog that the initramfs armed, or opens the machine's if there is one yet.
@@ -103,7 +122,7 @@ impl Watchdog {
     /// Number under which the next program finds the armed device ([`sys::watchdog::inherited`]). Closing it would
     /// do no harm, but the kernel would complain at every boot.
     pub(crate) fn for_exec(&self) -> Option<i32> {
-        let device = self.device.as_ref()?;
+        let device = self.device.as_deref()?;
         rustix::io::fcntl_setfd(device, rustix::io::FdFlags::empty()).ok()?;
         Some(device.as_raw_fd())
     }
@@ -142,13 +161,13 @@ impl Watchdog {
     /// Before a reboot: stays armed, so that a reboot which hangs ends all the same. Before a power-off or halt:
     /// disarmed, by the letter that drivers take as "I mean it".
     pub(crate) fn finish(&mut self, reboot: bool) {
-        let Some(device) = &mut self.device else {
+        let Some(device) = &self.device else {
             return;
         };
         let done = if reboot {
             sys::watchdog::keep_alive(device)
         } else {
-            device.write_all(b"V")
+            device.as_ref().write_all(b"V")
         };
         if let Err(cause) = done {
             crate::warning!("{}: {cause}", What::Watchdog);
@@ -200,6 +219,10 @@ impl Watchdog {
         let status = sys::watchdog::boot_status(&device);
         self.reset_us = status.is_ok_and(|status| status & sys::watchdog::CARD_RESET != 0);
         self.timeout = Duration::from_secs(u64::try_from(taken).unwrap_or(1).max(1));
+        let device = Arc::new(device);
+        if let Ok(mut armed) = ARMED.try_lock() {
+            *armed = Arc::downgrade(&device);
+        }
         self.device = Some(device);
     }
 }
@@ -248,6 +271,17 @@ mod tests {
         );
         let error = Setting::parse(Some("0")).map_err(|error| error.why);
         assert!(error.is_err_and(|why| why.contains("5 to 3600")));
+    }
+
+    #[test]
+    fn a_sudden_end_feeds_the_armed_device_and_does_not_keep_it_open() {
+        let mut watchdog = Watchdog::none();
+        // No watchdog, so none of its calls works; what is told is who holds it.
+        watchdog.take(tempfile::tempfile().unwrap(), DEFAULT_TIMEOUT);
+        let number = watchdog.for_exec();
+        assert_eq!(Watchdog::armed().for_exec(), number);
+        watchdog.finish(false);
+        assert!(Watchdog::armed().device.is_none());
     }
 
     #[test]

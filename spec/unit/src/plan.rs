@@ -155,7 +155,8 @@ pub struct Cgroup {
     /// Below the cgroup root, such as `system.slice/etcd.service`. PID 1 overrides it for a transient unit outside
     /// `task.slice` and `system.slice`.
     pub path: String,
-    /// Files to write, such as `memory.max`, with their content. Where one cannot be written nothing runs.
+    /// Files to write, such as `memory.max`, with their content. Where one cannot be written nothing runs; only a limit
+    /// of swap is kept by a kernel that cannot swap and has no file for it.
     pub settings: BTreeMap<String, String>,
     /// Files to write where the machine has them, such as `cpu.weight`: one that cannot be written is said.
     pub hints: BTreeMap<String, String>,

@@ -1,4 +1,4 @@
-//! A step of the shutdown that may wait for a disk: a child takes it, PID 1 feeds the watchdog and looks at the clock.
+//! A step of the shutdown, or of a sudden end, that may wait for a disk: a child takes it, PID 1 feeds the watchdog and looks at the clock.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ const SHORT_TIME: Duration = Duration::from_secs(2);
 
 /// How a step ended.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// Well.
     Done,
     /// The kernel said no.
@@ -28,14 +28,14 @@ pub(super) enum Ended {
 
 /// The steps taken, one after the other.
 #[derive(Debug)]
-pub(super) struct Steps<'a> {
+pub(crate) struct Steps<'a> {
     watchdog: &'a mut Watchdog,
     time: Duration,
 }
 
 impl<'a> Steps<'a> {
     /// None taken yet.
-    pub(super) fn new(watchdog: &'a mut Watchdog) -> Self {
+    pub(crate) fn new(watchdog: &'a mut Watchdog) -> Self {
         Self {
             watchdog,
             time: TIME,
@@ -43,7 +43,7 @@ impl<'a> Steps<'a> {
     }
 
     /// Takes a step. Where there can be no child it is taken here: what is written counts more than the clock.
-    pub(super) fn take(&mut self, body: impl Fn() -> io::Result<()>) -> Ended {
+    pub(crate) fn take(&mut self, body: impl Fn() -> io::Result<()>) -> Ended {
         let code = || match body() {
             Ok(()) => 0,
             Err(cause) => cause.raw_os_error().unwrap_or(libc::EIO),

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 use nix::sys::signal::SigSet;
 
@@ -71,8 +71,8 @@ pub(crate) fn child(cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce()) -> io::
     }
 }
 
-/// Makes a child that does for PID 1 what may take long, with its memory and none of its descriptors. What `body`
-/// returns is its exit code.
+/// Makes a child that does for PID 1 what may take long, with its memory, the kernel log and no other descriptor of
+/// PID 1. What `body` returns is its exit code.
 ///
 /// PID 1 has one thread, so no lock is held over clone(2), and `body` may do what PID 1 may. A test with more threads
 /// must keep to system calls.
@@ -80,12 +80,28 @@ pub(crate) fn worker(body: impl FnOnce() -> i32) -> io::Result<Child> {
     child(None, || {
         // It ends when it is told to, not as PID 1, which listens to its signals by a descriptor.
         let _ = SigSet::empty().thread_set_mask();
-        // SAFETY: takes no pointer. Nothing in the child uses or closes these descriptors: it ends in _exit.
-        unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_int::MAX, 0) };
+        close_but(crate::log::descriptor());
         let code = body();
         // SAFETY: ends the child at once, without what PID 1 would do at its own exit.
         unsafe { libc::_exit(code) }
     })
+}
+
+/// Closes every descriptor but the standard streams and the one to keep.
+fn close_but(kept: Option<RawFd>) {
+    let close = |first: RawFd, last: RawFd| {
+        // SAFETY: takes no pointer. The owners of these descriptors are PID 1's: in a worker nothing uses them but the
+        // log, whose own is kept, and none is dropped, as it ends in _exit. What `body` opens it owns itself.
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    };
+    match kept.filter(|kept| *kept > 2) {
+        Some(kept) => {
+            // Nothing lies between where the kernel refuses it.
+            close(3, kept - 1);
+            close(kept.saturating_add(1), RawFd::MAX);
+        }
+        None => close(3, RawFd::MAX),
+    }
 }
 
 /// A pipe whose ends close on exec, both above the numbers a child may be handed.
@@ -105,4 +121,29 @@ pub(crate) fn lift(fd: OwnedFd) -> io::Result<OwnedFd> {
         return Ok(fd);
     }
     Ok(rustix::io::fcntl_dupfd_cloexec(&fd, LIFTED)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_all_descriptors_one_is_kept() {
+        use rustix::process::{Pid, WaitOptions, waitpid};
+        let (read, write) = pipe().unwrap();
+        let ends = [read.as_raw_fd(), write.as_raw_fd()];
+        // SAFETY: takes no pointer.
+        let is_open = |fd: RawFd| unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0;
+        for kept in ends {
+            let child = child(None, || {
+                close_but(Some(kept));
+                let wrong = ends.iter().any(|end| is_open(*end) != (*end == kept));
+                // SAFETY: ends the child at once.
+                unsafe { libc::_exit(i32::from(wrong)) }
+            });
+            let pid = Pid::from_raw(child.unwrap().pid);
+            let (_, status) = waitpid(pid, WaitOptions::empty()).unwrap().unwrap();
+            assert_eq!(status.exit_status(), Some(0));
+        }
+    }
 }

@@ -12,7 +12,7 @@ use spec_unit::directive::Planning;
 use spec_unit::directive::notify::NotifyAccess;
 use spec_unit::directive::service::ServiceType;
 use spec_unit::graph::UnitId;
-use spec_unit::plan::{Directory, ExecPlan};
+use spec_unit::plan::{self, Directory, ExecPlan};
 use spec_unit::specifier::Facts;
 use spec_unit::value::signal_name;
 
@@ -20,7 +20,7 @@ use super::node::{self, NodePlanHost};
 use super::runtime_folder;
 use super::spawn::{self, ExecReport, Spawned};
 use super::state::{Phase, UnitState};
-use super::supervise::{Host, Role, Spawn, Timer};
+use super::supervise::{Host, Role, Spawn, Timer, describe};
 use crate::cgroup::Cgroups;
 use crate::event::{Events, Source, Timers};
 use crate::log::Level;
@@ -45,6 +45,10 @@ pub(crate) struct NodeHost {
     pub(crate) handed: BTreeMap<UnitId, Vec<OwnedFd>>,
     /// Processes of units, each as itself: a number may be used anew.
     pub(crate) pidfds: BTreeMap<i32, OwnedFd>,
+    /// Children that empty runtime folders, and which.
+    emptiers: BTreeMap<i32, String>,
+    /// How many folders were removed.
+    removals: u64,
 }
 
 impl NodeHost {
@@ -59,6 +63,8 @@ impl NodeHost {
             reports: BTreeMap::new(),
             handed: BTreeMap::new(),
             pidfds: BTreeMap::new(),
+            emptiers: BTreeMap::new(),
+            removals: 0,
         };
         host.events.add(host.cgroups.events(), Source::Cgroups)?;
         Ok(host)
@@ -82,6 +88,17 @@ impl NodeHost {
         self.pidfds.insert(pid, pidfd);
         self.reaper.register(pid, (id, Role::Main));
         Ok(())
+    }
+
+    /// A child was collected: one that emptied a folder has said what went wrong, unless it was killed. What is left then.
+    pub(crate) fn emptier_ended(&mut self, pid: i32, status: ExitStatus) -> Option<String> {
+        let folder = self.emptiers.remove(&pid)?;
+        matches!(status, ExitStatus::Signaled(_)).then(|| {
+            format!(
+                "{folder}: not all of the last run is removed, its child ended: {}",
+                describe(status)
+            )
+        })
     }
 
     /// A process named as a main one has ended: told once, its descriptor stays ready until it is closed.
@@ -167,9 +184,7 @@ fn variables(service: &Spawn<'_>) -> Vec<(String, String)> {
 /// get limits of their own ([`spawn::steps`]).
 pub(super) fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let most = fs::read_to_string("/proc/sys/fs/nr_open");
-    let most = most.ok().and_then(|text| text.trim().parse().ok());
-    let most = most.or(getrlimit(Resource::Nofile).maximum);
+    let most = most_open_files().or(getrlimit(Resource::Nofile).maximum);
     let limit = Rlimit {
         current: most,
         maximum: most,
@@ -177,6 +192,25 @@ pub(super) fn raise_open_files() {
     if let Err(cause) = setrlimit(Resource::Nofile, limit) {
         crate::warning!("number of open files: {cause}");
     }
+}
+
+/// The most open files that the kernel gives a process.
+fn most_open_files() -> Option<u64> {
+    let most = fs::read_to_string("/proc/sys/fs/nr_open").ok()?;
+    most.trim().parse().ok()
+}
+
+/// That a plan gets fewer open files than it asks for ([`crate::sys::child`]). Whoever asks for infinity asks for the
+/// most there is.
+fn lowered(plan: &ExecPlan, most: u64) -> Option<String> {
+    let limits = plan.rlimits.iter();
+    let mut limits = limits.filter(|limit| limit.resource == plan::Resource::Nofile);
+    let limit = limits.next()?;
+    let asked = [limit.soft, limit.hard];
+    let asked = asked.into_iter().filter(|asked| *asked != u64::MAX).max()?;
+    let message =
+        || format!("LimitNOFILE={asked} is lowered to {most}, as much as fs.nr_open gives");
+    (asked > most).then(message)
 }
 
 /// 128 random bits, for INVOCATION_ID and for names that nobody else has.
@@ -210,6 +244,9 @@ impl Host for NodeHost {
         let removed = plan.directories.iter().filter(|folder| folder.remove);
         service.state.folders = removed.map(|Directory { path, .. }| path.clone()).collect();
         let name = &service.unit.name;
+        if let Some(message) = most_open_files().and_then(|most| lowered(&plan, most)) {
+            self.say(Level::Warning, name, &message);
+        }
         let spawned = spawn::spawn(&plan, name, Some(group.as_fd()), &fds)
             .map_err(|cause| format!("process: {cause}"))?;
         self.take(spawned, service.id, service.role)
@@ -229,8 +266,9 @@ impl Host for NodeHost {
 
     fn signal_group(&mut self, group: &str, signal: i32) -> usize {
         if signal == libc::SIGKILL {
+            // Asked before: what is killed may be gone at once. Killed in any case, whatever the answer.
             let populated = self.cgroups.populated(group);
-            if let (true, Err(cause)) = (populated, self.cgroups.kill(group)) {
+            if let Err(cause) = self.cgroups.kill(group) {
                 crate::error!("{group}: cgroup.kill: {cause}");
             }
             return usize::from(populated);
@@ -258,8 +296,13 @@ impl Host for NodeHost {
             }
         }
         for folder in std::mem::take(&mut state.folders) {
-            if let Err(cause) = runtime_folder::remove(Path::new(&folder), &random_id()) {
-                crate::warning!("{folder}: {cause}");
+            // A count besides: early in boot the random part may be all zeros.
+            self.removals += 1;
+            let id = format!("{}-{}", self.removals, random_id());
+            match runtime_folder::remove(Path::new(&folder), &id) {
+                Ok(Some(child)) => drop(self.emptiers.insert(child.pid, folder)),
+                Ok(None) => {}
+                Err(cause) => crate::warning!("{folder}: {cause}"),
             }
         }
     }
@@ -276,6 +319,40 @@ impl Host for NodeHost {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_child_that_was_killed_before_it_had_emptied_a_folder_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut host = NodeHost::open(folder.path()).unwrap();
+        let mut ended = |status| {
+            host.emptiers.insert(7, "/run/etcd".into());
+            host.emptier_ended(7, status)
+        };
+        assert_eq!(ended(ExitStatus::Exited(1)), None, "it has said why");
+        let said = ended(ExitStatus::Signaled(9)).unwrap();
+        assert!(said.starts_with("/run/etcd: ") && said.ends_with("SIGKILL"));
+        assert_eq!(host.emptier_ended(7, ExitStatus::Signaled(9)), None);
+    }
+
+    #[test]
+    fn a_limit_that_the_kernel_does_not_give_is_said() {
+        let said = |soft, hard| {
+            let limit = plan::Rlimit {
+                resource: plan::Resource::Nofile,
+                soft,
+                hard,
+            };
+            let plan = ExecPlan {
+                rlimits: vec![limit],
+                ..ExecPlan::default()
+            };
+            lowered(&plan, 100).is_some()
+        };
+        assert!(said(50, 101) && said(101, u64::MAX));
+        assert!(!said(100, 100) && !said(u64::MAX, u64::MAX));
+        assert_eq!(lowered(&ExecPlan::default(), 1), None);
+        assert!(most_open_files().is_some());
+    }
 
     #[test]
     fn a_child_whose_report_cannot_be_heard_is_ended_and_the_start_fails() {

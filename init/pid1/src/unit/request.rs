@@ -12,7 +12,7 @@ use spec_unit::plan::ExecPlan;
 use spec_unit::unit::{LoadState, Unit};
 
 use super::state::{Outcome, Phase, UnitState};
-use super::supervise::Host as _;
+use super::supervise::{Host as _, Timer};
 use super::supervisor::Supervisor;
 use crate::protocol::Asked;
 
@@ -154,8 +154,12 @@ impl Supervisor {
         }
     }
 
-    fn forget_state(&mut self, id: UnitId) {
+    pub(super) fn forget_state(&mut self, id: UnitId) {
         self.host.handed.remove(&id);
+        // Its place may be another unit's next.
+        for timer in Timer::ALL {
+            self.host.arm(id, timer, None);
+        }
         if let Some(state) = self.states.get_mut(id) {
             *state = UnitState::default();
         }

@@ -221,6 +221,8 @@ pub(crate) struct UnitState {
     pub(crate) told_to_stop: bool,
     /// It stops in order to be started again.
     pub(crate) restarting: bool,
+    /// It was given up while a process of it was left. Once that one is gone, it restarts as it would have.
+    pub(crate) left_behind: bool,
     /// STATUS= of sd_notify.
     pub(crate) status_text: Option<String>,
     /// When the present phase has taken too long.

@@ -35,6 +35,11 @@ pub(crate) enum Timer {
     Runtime,
 }
 
+impl Timer {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Phase, Self::Watchdog, Self::Runtime];
+}
+
 /// What a service acts through.
 pub(crate) trait Host {
     /// Microseconds of CLOCK_MONOTONIC.
@@ -171,14 +176,9 @@ impl Machine<'_> {
             && limit.burst > 0
             && self.state.starts_us.len() >= limit.burst as usize
         {
-            self.state.reason = Some(format!(
-                "started {} times within {} s",
-                limit.burst,
-                limit.interval_us / 1_000_000
-            ));
-            self.state.result = Outcome::StartLimitHit;
-            self.enter(Phase::Failed);
-            return;
+            let (times, seconds) = (limit.burst, limit.interval_us / 1_000_000);
+            let reason = format!("started {times} times within {seconds} s");
+            return self.refuse(Phase::Failed, Outcome::StartLimitHit, reason);
         }
         if limit.interval_us > 0 && limit.burst > 0 {
             self.state.starts_us.push(now);
@@ -189,6 +189,7 @@ impl Machine<'_> {
         self.state.result = Outcome::Success;
         self.state.told_to_stop = false;
         self.state.restarting = false;
+        self.state.left_behind = false;
         self.state.said_reloading = false;
         (
             self.state.reason,
@@ -202,6 +203,17 @@ impl Machine<'_> {
         ) = (None, None, None);
         self.enter(Phase::Condition);
         self.start_step();
+    }
+
+    /// Ends a start that has not begun. The unit may have waited for it, and no clock of that wait runs on.
+    pub(crate) fn refuse(&mut self, phase: Phase, result: Outcome, reason: String) {
+        (self.state.result, self.state.reason) = (result, Some(reason));
+        self.state.left_behind = false;
+        self.state.deadline_us = None;
+        for timer in Timer::ALL {
+            self.host.arm(self.id, timer, None);
+        }
+        self.enter(phase);
     }
 
     /// Runs ExecCondition= and ExecStartPre= one after the other, then ExecStart=.

@@ -4,7 +4,7 @@
 //! done, dependents stop, watchers hear of it. Nothing here waits but [`Supervisor::turn`].
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use spec_unit::control::{MAX_TEXT, ShutdownAction, UnitStatus};
 use spec_unit::directive::dependency::Relation;
@@ -201,19 +201,10 @@ impl Supervisor {
         let unmet = condition::check(&unit.conditions, &self.host.facts).err();
         let target = unit.kind == UnitType::Target;
         self.with_machine(id, |machine| match unmet {
-            Some(unmet) => {
-                machine.state.result = if unmet.assert {
-                    Outcome::Assert
-                } else {
-                    Outcome::Condition
-                };
-                machine.state.reason = Some(unmet.what);
-                machine.state.phase = if unmet.assert {
-                    Phase::Failed
-                } else {
-                    Phase::Dead
-                };
+            Some(unmet) if unmet.assert => {
+                machine.refuse(Phase::Failed, Outcome::Assert, unmet.what);
             }
+            Some(unmet) => machine.refuse(Phase::Dead, Outcome::Condition, unmet.what),
             None if target => {
                 machine.state.result = Outcome::Success;
                 machine.state.reason = None;
@@ -452,18 +443,25 @@ impl Supervisor {
         Some(status.cut(MAX_TEXT))
     }
 
-    /// Waits for something to happen, at most `longest`, and acts on it.
-    pub(crate) fn turn(&mut self, longest: Duration) -> std::io::Result<()> {
+    /// How long nothing is to be done, at most `longest`, unless something happens.
+    fn idle(&self, longest: Duration) -> Duration {
+        if self.unreaped {
+            return Duration::ZERO;
+        }
         let now = self.host.now_us();
         let shutdown = self
             .shutdown
             .map(|shutdown| shutdown.report_us.min(shutdown.deadline_us));
-        let next = self.host.timers.next_us().into_iter().chain(shutdown).min();
-        let until = next.map_or(longest, |next| {
-            longest.min(Duration::from_micros(next.saturating_sub(now)))
-        });
-        let until = if self.unreaped { Duration::ZERO } else { until };
-        let mut ready = self.host.events.wait(until)?;
+        let clocks = self.host.timers.next_us().into_iter().chain(shutdown);
+        let clocks = clocks.map(|at| Duration::from_micros(at.saturating_sub(now)));
+        let pause = self.control.as_ref().and_then(Control::resumes_at);
+        let pause = pause.map(|at| at.saturating_duration_since(Instant::now()));
+        clocks.chain(pause).fold(longest, Duration::min)
+    }
+
+    /// Waits for something to happen, at most `longest`, and acts on it.
+    pub(crate) fn turn(&mut self, longest: Duration) -> std::io::Result<()> {
+        let mut ready = self.host.events.wait(self.idle(longest))?;
         if self.unreaped && !ready.contains(&Source::Signals) {
             ready.push(Source::Signals);
         }
@@ -479,7 +477,7 @@ impl Supervisor {
             match source {
                 Source::Exec(pid) => self.exec_report(pid as i32),
                 Source::Notify => {
-                    self.hear();
+                    self.hear(process::BATCH);
                 }
                 Source::Signals => self.take_signals(),
                 Source::Named(pid) => self.named_ended(pid as i32),

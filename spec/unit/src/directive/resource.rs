@@ -291,12 +291,8 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
         } else {
             facts.memory_bytes
         };
-        // A kernel that cannot swap has no file for it, and keeps to the limit all the same.
-        let files = match file.contains("swap") {
-            true => &mut plan.cgroup.hints,
-            false => &mut plan.cgroup.settings,
-        };
-        files.insert(file.clone(), written(amount, whole));
+        let value = written(amount, whole);
+        plan.cgroup.settings.insert(file.clone(), value);
     }
     if !resources.amounts.contains_key(TASKS) {
         let value = written(&DEFAULT_TASKS, facts.tasks);

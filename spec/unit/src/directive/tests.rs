@@ -106,6 +106,13 @@ fn every_row_is_documented_once() {
 }
 
 #[test]
+fn a_limit_of_swap_is_a_setting_as_any_other() {
+    let plan = plan("ExecStart=/bin/true\nMemorySwapMax=0\n");
+    assert_eq!(plan.cgroup.settings["memory.swap.max"], "0");
+    assert!(!plan.cgroup.hints.contains_key("memory.swap.max"));
+}
+
+#[test]
 fn a_bare_service_becomes_a_bare_plan() {
     let plan = plan("ExecStart=/bin/true\n");
     assert_eq!(

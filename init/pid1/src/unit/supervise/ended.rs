@@ -123,7 +123,7 @@ impl Machine<'_> {
         }
         match self.state.phase {
             Phase::StopWatchdog | Phase::StopSigterm | Phase::StopSigkill => self.stop_post(),
-            Phase::FinalSigterm | Phase::FinalSigkill => self.group_empty(),
+            Phase::FinalSigterm | Phase::FinalSigkill | Phase::Failed => self.group_empty(),
             _ => {}
         }
     }
@@ -207,6 +207,9 @@ impl Machine<'_> {
             }
             Phase::FinalSigterm | Phase::FinalSigkill if !left => self.down(true),
             Phase::FinalSigterm | Phase::FinalSigkill if !self.waits_for_group() => self.down(true),
+            Phase::Failed if self.state.left_behind && (!left || !self.empties_group()) => {
+                self.come_back();
+            }
             _ => {}
         }
     }

@@ -41,7 +41,8 @@ impl Machine<'_> {
         )
     }
 
-    /// Before a restart: two runs of a service never share a group. After this wait there is no restart.
+    /// Before a restart: two runs of a service never share a group. If the wait is in vain, the restart is put off until
+    /// the group is empty ([`Machine::come_back`]).
     pub(super) fn empty_group(&mut self) {
         if self.unit.service.kill.send_sigkill {
             return self.signal_all(Phase::FinalSigkill);

@@ -117,6 +117,14 @@ impl Machine<'_> {
         self.enter(end);
     }
 
+    /// What it was given up with is gone after all, as after a disk that answered nobody for a while.
+    pub(super) fn come_back(&mut self) {
+        self.state.left_behind = false;
+        if self.shall_restart() {
+            self.down(true);
+        }
+    }
+
     fn shall_restart(&self) -> bool {
         let service = &self.unit.service;
         if self.state.told_to_stop || self.state.result == Outcome::StartLimitHit {

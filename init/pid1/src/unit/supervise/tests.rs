@@ -389,6 +389,54 @@ fn a_service_is_not_restarted_while_a_process_of_its_last_run_is_left() {
     }
 }
 
+/// Its processes outlast every clock, as while a disk answers nobody.
+fn given_up(text: &str) -> Story {
+    let mut story = Story::begin(text);
+    story.paper.processes.insert(77);
+    story.main_ends(KILLED);
+    while story.state.phase != Phase::Failed {
+        story.runs_out(Timer::Phase);
+    }
+    story
+}
+
+#[test]
+fn a_service_that_was_given_up_restarts_once_its_group_is_empty() {
+    let text = "[Service]\nExecStart=/s\nRestart=always\n";
+    let mut story = given_up(text);
+    story.machine().group_empty();
+    story.stands(Phase::Failed, Outcome::Signal);
+    story.paper.processes.clear();
+    story.machine().group_empty();
+    story.stands(Phase::AutoRestart, Outcome::Signal);
+    assert!(story.paper.deadline(Timer::Phase).is_some());
+    let mut stopped = given_up(text);
+    stopped.machine().stop();
+    stopped.paper.processes.clear();
+    stopped.machine().group_empty();
+    stopped.stands(Phase::Failed, Outcome::Signal);
+    let mut once = given_up("[Service]\nExecStart=/s\n");
+    once.paper.processes.clear();
+    once.machine().group_empty();
+    once.stands(Phase::Failed, Outcome::Signal);
+}
+
+#[test]
+fn a_main_process_that_ends_after_it_was_given_up_brings_the_service_back() {
+    let mut story = Story::begin("[Service]\nExecStart=/s\nRestart=always\nRuntimeMaxSec=7\n");
+    story.runs_out(Timer::Runtime);
+    while story.state.phase != Phase::Failed {
+        story.runs_out(Timer::Phase);
+    }
+    // The kernel counts it out of its group before it tells of its end.
+    story.paper.processes.clear();
+    story.machine().group_empty();
+    story.stands(Phase::Failed, Outcome::Timeout);
+    story
+        .main_ends(KILLED)
+        .stands(Phase::AutoRestart, Outcome::Timeout);
+}
+
 #[test]
 fn a_start_beside_processes_that_were_left_is_said() {
     let mut story = Story::begin("[Service]\nExecStart=/s\nRestart=always\nKillMode=process\n");
@@ -463,6 +511,7 @@ fn the_start_limit_ends_a_crash_loop() {
     story.main_ends(BAD);
     story.machine().begin(true);
     story.stands(Phase::Failed, Outcome::StartLimitHit);
+    assert_eq!(story.paper.deadline(Timer::Phase), None);
     story.paper.now_us += 11_000_000;
     story.machine().begin(false);
     story.stands(Phase::Running, Outcome::Success);

@@ -67,6 +67,7 @@ impl Machine<'_> {
             }
             Phase::FinalSigterm | Phase::FinalSigkill => {
                 self.blame(Outcome::Timeout);
+                self.state.left_behind = true;
                 self.down(false);
             }
             _ => {}

@@ -6,8 +6,11 @@ use spec_unit::graph::UnitId;
 use super::super::spawn::ExecOutcome;
 use super::super::supervise::{Host as _, Role};
 use super::Supervisor;
+use crate::notify::NotifySocket;
 use crate::reap;
 
+/// Messages heard in a turn, so that a talkative service takes turns with everything else.
+pub(super) const BATCH: usize = 64;
 /// After so many messages the processes that have ended wait for the next turn.
 const MESSAGES: usize = 256;
 
@@ -63,10 +66,13 @@ impl Supervisor {
 
     /// Hears a process that has ended for the last time and collects it; how many messages that took.
     pub(super) fn bury(&mut self, pid: i32) -> usize {
-        let heard = self.hear();
+        let heard = self.hear_all();
         let status = reap::collect(pid);
         self.exec_report(pid);
         self.host.process_gone(pid);
+        if let Some(left) = status.and_then(|status| self.host.emptier_ended(pid, status)) {
+            crate::warning!("{left}");
+        }
         if let (Some((id, role)), Some(status)) = (self.host.reaper.forget(pid), status) {
             self.ended(pid, id, role, status);
         }
@@ -90,6 +96,7 @@ impl Supervisor {
     pub(super) fn named_ended(&mut self, pid: i32) {
         self.host.unwatch(pid);
         if !reap::is_child(pid) {
+            self.hear_all();
             self.alien_ended(pid);
         }
     }
@@ -109,12 +116,14 @@ impl Supervisor {
         }
     }
 
-    /// Takes in what services have said until now; how many messages.
-    pub(super) fn hear(&mut self) -> usize {
-        let most = self
-            .notify
-            .as_ref()
-            .map_or(0, |socket| socket.most_waiting());
+    /// Takes in all that services have said until now; how many messages.
+    fn hear_all(&mut self) -> usize {
+        let socket = self.notify.as_ref();
+        self.hear(socket.map_or(0, NotifySocket::most_waiting))
+    }
+
+    /// Takes in what services have said, at most so many messages; how many.
+    pub(super) fn hear(&mut self, most: usize) -> usize {
         (0..most).take_while(|_| self.hear_one()).count()
     }
 
@@ -210,22 +219,10 @@ impl Supervisor {
             else {
                 continue;
             };
-            if self.phase(id).is_down() {
-                if let Some(state) = self.states.get_mut(id) {
-                    self.host.clean(state);
-                }
-            } else {
-                self.group_empty(id);
+            if let (true, Some(state)) = (self.phase(id).is_down(), self.states.get_mut(id)) {
+                self.host.clean(state);
             }
+            self.with_machine(id, |machine| machine.group_empty());
         }
-    }
-
-    /// No process is left in a unit's group: its main one has ended too. Of a child of ours the reaper hears.
-    pub(super) fn group_empty(&mut self, id: UnitId) {
-        let main = self.states.get(id).and_then(|state| state.main);
-        if let Some(pid) = main.filter(|pid| !reap::is_child(*pid)) {
-            self.alien_ended(pid);
-        }
-        self.with_machine(id, |machine| machine.group_empty());
     }
 }

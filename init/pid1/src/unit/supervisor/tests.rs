@@ -6,7 +6,7 @@ use spec_unit::directive::notify::NotifyAccess;
 use spec_unit::finding::Place;
 use spec_unit::unit::Unit;
 
-use super::super::supervise::Role;
+use super::super::supervise::Timer;
 use super::*;
 
 mod requests;
@@ -210,6 +210,36 @@ fn a_failed_condition_skips_and_its_dependents_start() {
     assert_eq!(node.supervisor.status(1).unwrap().result, "condition");
 }
 
+#[test]
+fn a_start_that_is_refused_or_forgotten_leaves_no_clock() {
+    let mut node = Node::with(&[]);
+    let mut unit = Unit::new("a.service", UnitType::Service);
+    unit.conditions
+        .push(spec_unit::directive::condition::Condition {
+            check: spec_unit::directive::condition::Check::PathExists,
+            argument: "/missing".into(),
+            negated: false,
+            trigger: false,
+            assert: true,
+            at: Place::default(),
+        });
+    node.supervisor.graph.insert(unit).unwrap();
+    node.supervisor.make_room();
+    let wait = |node: &mut Node| {
+        node.supervisor.states[0].phase = Phase::AutoRestart;
+        for timer in Timer::ALL {
+            node.supervisor.host.arm(0, timer, Some(u64::MAX));
+        }
+    };
+    wait(&mut node);
+    node.start("a.service");
+    assert_eq!(node.phase("a.service"), Phase::Failed);
+    assert_eq!(node.supervisor.host.timers.next_us(), None);
+    wait(&mut node);
+    node.supervisor.forget_state(0);
+    assert_eq!(node.supervisor.host.timers.next_us(), None);
+}
+
 /// A service that is up, with the control group of this very test: its children are the service's processes.
 fn running() -> Node {
     let mut node = Node::with(&[]);
@@ -271,6 +301,18 @@ fn what_a_process_said_last_is_heard_before_its_number_is_free() {
 }
 
 #[test]
+fn of_many_messages_a_part_is_heard_and_the_rest_waits() {
+    let mut node = running();
+    let client = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    for _ in 0..3 {
+        let socket = &node.supervisor.config.notify_socket;
+        client.send_to(b"STATUS=busy", socket).unwrap();
+    }
+    let heard = [2, process::BATCH, 1].map(|most| node.supervisor.hear(most));
+    assert_eq!(heard, [2, 1, 0]);
+}
+
+#[test]
 fn of_many_processes_that_ended_a_part_is_collected_and_the_rest_is_remembered() {
     let mut node = running();
     // Numbers that no process has.
@@ -325,15 +367,42 @@ fn a_main_process_that_is_not_our_child_is_seen_to_end() {
     assert!(node.supervisor.host.pidfds.is_empty());
 }
 
+/// A whole turn would collect the children of other tests.
 #[test]
-fn in_an_empty_group_there_is_no_main_process_of_another_parent() {
-    let mut node = running();
-    node.supervisor.states[0].main = Some(i32::MAX);
-    node.supervisor
-        .host
-        .reaper
-        .register(i32::MAX, (0, Role::Main));
-    node.supervisor.group_empty(0);
-    let state = &node.supervisor.states[0];
-    assert_eq!((state.main, state.phase), (None, Phase::Dead));
+fn the_loop_does_not_sleep_past_a_pause_of_the_control_socket() {
+    let mut node = Node::with(&[]);
+    let supervisor = &mut node.supervisor;
+    let day = Duration::from_secs(86_400);
+    assert_eq!(supervisor.idle(day), day);
+    let control = supervisor.control.as_mut().unwrap();
+    control.pause(&supervisor.host.events);
+    assert!(supervisor.idle(day) < day);
+}
+
+#[test]
+fn a_failed_service_whose_group_empties_late_restarts() {
+    use spec_unit::directive::restart::Restart;
+    let mut node = Node::with(&[]);
+    let mut unit = Unit::new("a.service", UnitType::Service);
+    unit.service.restart.policy = Restart::Always;
+    node.supervisor.graph.insert(unit).unwrap();
+    node.supervisor.make_room();
+    let group = spec_unit::plan::Cgroup {
+        path: "a.service".into(),
+        ..Default::default()
+    };
+    let folder = node.supervisor.config.cgroup_root.join(&group.path);
+    std::fs::create_dir_all(&folder).unwrap();
+    let events = folder.join("cgroup.events");
+    std::fs::write(&events, "populated 1\n").unwrap();
+    node.supervisor.host.cgroups.create(&group, None).unwrap();
+    let state = &mut node.supervisor.states[0];
+    (state.phase, state.result) = (Phase::Failed, Outcome::Timeout);
+    (state.cgroup, state.left_behind) = (Some(group.path), true);
+    node.supervisor.groups_changed();
+    assert_eq!(node.phase("a.service"), Phase::Failed);
+    std::fs::write(&events, "populated 0\n").unwrap();
+    node.supervisor.groups_changed();
+    assert_eq!(node.phase("a.service"), Phase::AutoRestart);
+    assert!(node.supervisor.host.timers.next_us().is_some());
 }
