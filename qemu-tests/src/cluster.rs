@@ -354,6 +354,9 @@ impl Cluster {
             if wanted(&status) {
                 return Ok(status);
             }
+            if let Some(why) = status.given_up() {
+                return Err(Error::Failed(format!("waited for {what}; {why}")));
+            }
             if Instant::now() >= deadline {
                 return Err(Error::Timeout {
                     what: what.into(),

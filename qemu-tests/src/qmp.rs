@@ -66,6 +66,15 @@ impl Qmp {
         ))
     }
 
+    /// How QEMU says the machine is: `running`, `paused`, `internal-error` and so on.
+    pub fn run_state(&mut self) -> Result<String> {
+        let answer = self.execute("query-status", json!({}))?;
+        let status = answer.get("status").and_then(Value::as_str);
+        status
+            .map(str::to_owned)
+            .ok_or_else(|| Error::Failed(format!("QEMU answered {answer} to 'query-status'")))
+    }
+
     /// Waits for an event of this name and returns it.
     pub fn wait_event(&mut self, name: &str, timeout: Duration) -> Result<Value> {
         let deadline = Instant::now() + timeout;
@@ -155,6 +164,10 @@ mod tests {
             writer
                 .write_all(b"{\"event\": \"RESET\"}\n{\"return\": {}}\n")
                 .unwrap();
+            assert!(lines.next().unwrap().unwrap().contains("query-status"));
+            writer
+                .write_all(b"{\"return\": {\"status\": \"internal-error\", \"running\": false}}\n")
+                .unwrap();
             assert!(lines.next().unwrap().unwrap().contains("no_such"));
             writer
                 .write_all(b"{\"error\": {\"desc\": \"unknown\"}}\n")
@@ -163,6 +176,7 @@ mod tests {
         let mut qmp = Qmp::greet(ours).unwrap();
         qmp.execute("system_reset", json!({})).unwrap();
         qmp.wait_event("RESET", Duration::from_secs(1)).unwrap();
+        assert_eq!(qmp.run_state().unwrap(), "internal-error");
         let refused = qmp.execute("no_such", json!({})).unwrap_err().to_string();
         assert_eq!(refused, "QEMU refused 'no_such': unknown");
         qemu.join().unwrap();

@@ -181,6 +181,12 @@ fn wait(
             view.finish();
             return Ok(status);
         }
+        if let Some(why) = status.given_up() {
+            view.finish();
+            return Err(Error::NotReady(format!(
+                "cluster {name} will not be ready: {why}; `bedplate down --name {name}` stops it"
+            )));
+        }
         if Instant::now() >= deadline {
             view.finish();
             return Err(Error::NotReady(format!(
