@@ -22,6 +22,8 @@ pub struct Qmp {
     stream: UnixStream,
     buffer: Vec<u8>,
     events: VecDeque<Value>,
+    /// Commands so far: the number of the last.
+    commands: u64,
 }
 
 impl Qmp {
@@ -31,6 +33,7 @@ impl Qmp {
             stream,
             buffer: Vec::new(),
             events: VecDeque::new(),
+            commands: 0,
         };
         qmp.line(Instant::now() + ANSWER)?
             .filter(|greeting| greeting.get("QMP").is_some())
@@ -41,13 +44,19 @@ impl Qmp {
 
     /// Runs a command and returns what it answers. Events that come meanwhile are kept.
     pub fn execute(&mut self, command: &str, arguments: Value) -> Result<Value> {
-        let mut text = json!({ "execute": command, "arguments": arguments }).to_string();
-        text.push('\n');
+        self.commands += 1;
+        let id = json!(self.commands);
+        let text = json!({ "execute": command, "arguments": arguments, "id": id });
+        let text = format!("{text}\n");
         self.stream
             .write_all(text.as_bytes())
             .map_err(Error::doing(format!("send '{command}' to QEMU")))?;
         let deadline = Instant::now() + ANSWER;
         while let Some(mut message) = self.line(deadline)? {
+            // A late answer to a command that nobody waits for any more.
+            if message.get("id").is_some_and(|other| *other != id) {
+                continue;
+            }
             if let Some(answer) = message.get_mut("return") {
                 return Ok(answer.take());
             }
@@ -152,7 +161,7 @@ mod tests {
     use std::{io::BufRead, io::BufReader, thread};
 
     #[test]
-    fn events_between_command_and_answer_are_kept() {
+    fn events_before_an_answer_are_kept_and_late_answers_are_not() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let qemu = thread::spawn(move || {
             let mut writer = theirs.try_clone().unwrap();
@@ -165,6 +174,7 @@ mod tests {
                 .write_all(b"{\"event\": \"RESET\"}\n{\"return\": {}}\n")
                 .unwrap();
             assert!(lines.next().unwrap().unwrap().contains("query-status"));
+            writer.write_all(b"{\"return\": {}, \"id\": 1}\n").unwrap();
             writer
                 .write_all(b"{\"return\": {\"status\": \"internal-error\", \"running\": false}}\n")
                 .unwrap();
