@@ -113,7 +113,9 @@ fn cargo_home() -> Option<PathBuf> {
 /// What a tool of the host prints; nothing where it is missing.
 fn said(tool: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(tool);
-    let asked = command.args(arguments).env("LC_ALL", "C").output();
+    command.args(arguments).env("LC_ALL", "C");
+    // Cargo does not get it either: musl-gcc would call another compiler.
+    let asked = command.env_remove("REALGCC").output();
     let both = asked.map(|output| [output.stdout, output.stderr].concat());
     String::from_utf8_lossy(&both.unwrap_or_default()).into_owned()
 }
