@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 /// This room and those it may depend on, beside it; other people's crates are in the lock.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 9] = [
     "image/src",
     "image/keys",
+    "image/Cargo.toml",
+    "image/build.rs",
     "archive",
     "spec",
     "kernel-config",
+    "Cargo.toml",
     "Cargo.lock",
 ];
 
@@ -35,13 +38,17 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
+/// Every file below a path but hidden ones: editors keep locks in them, which may even be links to nothing.
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     if !path.is_dir() {
         files.push(path.to_path_buf());
         return Ok(());
     }
     for entry in fs::read_dir(path)? {
-        collect(&entry?.path(), files)?;
+        let entry = entry?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            collect(&entry.path(), files)?;
+        }
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! Images that our own commands need, each with a folder below cargo's target folder.
 //!
 //! `up` has `target/up/RECIPE` with what it boots; `test` has `target/images/RECIPE` with every format. They do
-//! not share one, so that neither finds its build changed by the other.
+//! not share one, so that neither finds its build changed by the other. All clusters of a recipe share theirs: a daemon
+//! locks it while it makes disks, and makes none if another build has come between.
 
 use std::path::{Path, PathBuf};
 

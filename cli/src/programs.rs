@@ -8,8 +8,8 @@
 //! - the environment: cargo gets an allow-list of variables, so no RUSTFLAGS, wrapper or profile leaks in;
 //! - the linker: rust-lld and the self-contained musl of the pinned toolchain, never the host's `ld`.
 //!
-//! Two things remain. The C compiler of the host compiles `ring`'s C files in `services` and `cluster`; PID 1 has no
-//! C. And cargo reads config files of the host, for the way to its registry: flags, wrappers and linkers in them are
+//! Two things remain. The host's C compiler, assembler and archiver with musl's headers make `ring`'s C and assembly in
+//! `services` and `cluster`; PID 1 has neither. And cargo reads config files of the host, for the way to its registry: flags, wrappers and linkers in them are
 //! overruled here, profiles and `[env]` cannot be. Both are fingerprinted, and where one changed, everything is
 //! compiled anew, since cargo does not see it.
 

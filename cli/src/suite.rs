@@ -142,8 +142,10 @@ pub(crate) fn run_units(
     say: &dyn Fn(&str),
 ) -> Result<Vec<Record>, Error> {
     let started = Instant::now();
+    let asked = std::env::var("RUST_TEST_THREADS").ok();
     let mut command = Command::new(&program.executable);
     command
+        .arg(format!("--test-threads={}", threads(asked.as_deref())))
         .current_dir(&program.folder)
         .env("CARGO_MANIFEST_DIR", &program.folder);
     let (lines, success) = watch(command, say)?;
@@ -167,6 +169,16 @@ pub(crate) fn run_units(
         });
     }
     Ok(records)
+}
+
+/// Threads for Rust's harness, as asked for or one a processor, but two at least: with a single one tests run in its main
+/// thread, and one that says it was skipped cannot say which it is.
+fn threads(asked: Option<&str>) -> usize {
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    asked
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(processors)
+        .max(2)
 }
 
 /// Outcome and reason of each test. One that says itself that it was skipped has not passed, whatever the harness says.
@@ -310,6 +322,27 @@ mod tests {
         assert_eq!(found["a::b"], ("skipped", "no mirror: none"));
         assert_eq!(found["c"], ("passed", ""));
         assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn each_test_has_a_thread_of_its_own_name() {
+        for asked in [Some("1"), Some("0"), Some("some"), None] {
+            assert!(threads(asked) >= 2, "{asked:?}");
+        }
+        assert_eq!(threads(Some("7")), 7);
+        let name = std::env::current_exe().expect("this program");
+        let ran = Command::new(name)
+            .args(["--exact", "suite::tests::says_its_thread", "--nocapture"])
+            .arg(format!("--test-threads={}", threads(Some("1"))))
+            .output()
+            .expect("runs");
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(said.contains("[suite::tests::says_its_thread]"), "{said}");
+    }
+
+    #[test]
+    fn says_its_thread() {
+        println!("[{}]", std::thread::current().name().unwrap_or_default());
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Place {
         std::fs::create_dir(&image).expect("mkdir");
         std::fs::write(
             image.join("manifest.json"),
-            r#"{"id": "blank", "version": "1"}"#,
+            r#"{"id": "blank", "version": "1", "root_hash": "aa"}"#,
         )
         .expect("write");
         std::fs::File::create(image.join("blank_1.raw"))
@@ -71,14 +71,19 @@ impl Place {
     }
 
     fn daemon(&self) -> Daemon {
+        self.daemon_of("aa")
+    }
+
+    /// A daemon that is to make disks of the build with this root hash.
+    fn daemon_of(&self, root_hash: &str) -> Daemon {
         let (ours, theirs) = UnixStream::pair().expect("socketpair");
         ours.set_read_timeout(Some(SOON)).expect("timeout");
         let child = self
             .bedplate()
             .args([
                 "daemon", "--name", "t", "--nodes", "1", "--memory", "256", "--recipe", "blank",
-                "--image",
             ])
+            .args(["--root-hash", root_hash, "--image"])
             .arg(self.folder.path().join("image"))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stderr(Stdio::null())
@@ -206,6 +211,29 @@ fn a_released_cluster_outlives_who_started_it_and_dies_with_its_daemon() {
     assert!(!runs(qemu));
     assert!(!place.cluster().exists());
     again.child.wait().expect("it ends");
+}
+
+#[test]
+fn disks_are_made_of_the_build_that_was_asked_for_or_not_at_all() {
+    let Some(place) = Place::new() else { return };
+    let mut other = place.daemon_of("bb");
+    let refused = other.ask(&json!("describe"));
+    assert!(
+        refused["error"]
+            .as_str()
+            .is_some_and(|text| text.contains("root hash aa, not bb")),
+        "{refused}"
+    );
+    assert!(!other.child.wait().expect("it ends").success());
+    assert!(!place.cluster().join("cluster.json").exists());
+    let mut daemon = place.daemon();
+    let description = daemon.ask(&json!("describe"));
+    assert_eq!(
+        description["description"]["nodes"][0]["root_hash"], "aa",
+        "{description}"
+    );
+    drop((daemon.stream, daemon.reader));
+    assert!(daemon.child.wait().expect("it ends").success());
 }
 
 #[test]

@@ -9,6 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::{Error, fetch};
 
+/// What was used within this time stays, however little may be kept: a build that runs may be about to read it, or be
+/// writing it.
+const IN_USE: Duration = Duration::from_secs(60 * 60);
+
 /// Folders of the cache whose files are named by what they hold.
 const PARTS: [&str; 3] = ["build", "debs", "lists/sha256"];
 
@@ -28,7 +32,7 @@ pub fn size() -> Result<Vec<Part>, Error> {
     each(&fetch::cache_folder()?, &|_| Ok(true))
 }
 
-/// Removes what was not used for `age`; says what that was.
+/// Removes what was not used for `age`, an hour at least; says what that was.
 pub fn prune(age: Duration) -> Result<Vec<Part>, Error> {
     remove(&fetch::cache_folder()?, age)
 }
@@ -43,6 +47,7 @@ pub(crate) fn used(path: &Path) {
 }
 
 fn remove(cache: &Path, age: Duration) -> Result<Vec<Part>, Error> {
+    let age = age.max(IN_USE);
     let gone = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
     each(cache, &|path| {
         let modified = fs::metadata(path).and_then(|meta| meta.modified());
@@ -98,6 +103,23 @@ fn walk(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_build_may_be_working_with_stays_even_if_nothing_is_to_be_kept() {
+        let cache = tempfile::tempdir().unwrap();
+        let folder = cache.path().join("debs/sha256");
+        fs::create_dir_all(&folder).unwrap();
+        for (name, age) in [("partial", Duration::ZERO), ("old", 2 * IN_USE)] {
+            fs::write(folder.join(name), "12345").unwrap();
+            let times = FileTimes::new().set_modified(SystemTime::now() - age);
+            let file = File::options().write(true).open(folder.join(name)).unwrap();
+            file.set_times(times).unwrap();
+        }
+        let removed = remove(cache.path(), Duration::ZERO).unwrap();
+        assert_eq!(removed.iter().map(|part| part.files).sum::<u64>(), 1);
+        assert!(folder.join("partial").exists());
+        assert!(!folder.join("old").exists());
+    }
 
     #[test]
     fn what_is_used_stays_and_what_is_not_goes() {

@@ -1,7 +1,7 @@
 //! A whole cluster of virtual nodes: one plain struct says all of it, one folder holds all of it.
 //!
 //! The folder has `cluster.json` (who is in it), `trust/` (roots, keys, the operator's certificate),
-//! and per node its machine config, disk and logs. An existing folder is taken up again: disks and
+//! and per node its machine config, disk, the root hash of the build that the disk was made of, and logs. An existing folder is taken up again: disks and
 //! trust stay. Everything secret is 0600. `cluster.json` is written last, so a folder without it is the
 //! rest of an interrupted creation and is made anew.
 
@@ -11,7 +11,6 @@ mod status;
 
 use crate::{
     accel::Accel,
-    disk,
     error::{Error, Result},
     gateway::Gateway,
     images::{self, Image},
@@ -173,6 +172,11 @@ impl Node {
         NodeClient::new(&self.target).map_err(|error| Error::Failed(error.to_string()))
     }
 
+    /// Root hash of the build that its disk was made of; `None` if that is not known.
+    pub fn root_hash(&self) -> Option<String> {
+        folder::root_hash(self.folder())
+    }
+
     /// Its disk's file.
     pub fn disk(&self) -> PathBuf {
         self.folder().join("disk.raw")
@@ -257,12 +261,8 @@ impl Cluster {
             machine.clock.clone_from(clock);
         }
         if spec.boot != BootWay::Diskless {
-            let path = folder.join("disk.raw");
-            if !path.exists() {
-                disk::copy(&spec.image.required("raw")?, &path, spec.disk_bytes)?;
-            }
             machine.disks.push(Disk {
-                path,
+                path: folder::disk(folder, &spec.image, spec.disk_bytes)?,
                 bus: spec.bus,
                 serial: format!("{}-disk", identity.name),
             });
@@ -353,6 +353,9 @@ impl Cluster {
             let status = self.status();
             if wanted(&status) {
                 return Ok(status);
+            }
+            if let Some(why) = status.given_up() {
+                return Err(Error::Failed(format!("waited for {what}; {why}")));
             }
             if Instant::now() >= deadline {
                 return Err(Error::Timeout {

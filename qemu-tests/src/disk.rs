@@ -35,7 +35,9 @@ pub fn copy(from: &Path, to: &Path, bytes: u64) -> Result<()> {
                 copy_data(&source, 0..source.metadata()?.len(), &target)?;
             }
             let length = source.metadata()?.len().max(bytes);
-            target.set_len(length)
+            target.set_len(length)?;
+            // Or a crash of this machine may keep the name and lose the content.
+            target.sync_all()
         })
         .and_then(|()| fs::rename(&part, to));
     made.map_err(|error| {

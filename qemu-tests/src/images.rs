@@ -7,9 +7,11 @@ use crate::{
     error::{Error, Result},
     vm::Boot,
 };
+use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
@@ -69,6 +71,22 @@ impl Image {
         let hash = manifest.get("root_hash").and_then(Value::as_str);
         hash.map(str::to_owned)
             .ok_or_else(|| self.broken("no field 'root_hash'"))
+    }
+
+    /// Waits for a build into its folder to end, and keeps others waiting until the file is closed. Refused if the folder
+    /// then holds another build than the one with this root hash.
+    pub fn hold(&self, root_hash: &str) -> Result<File> {
+        let folder = File::open(&self.folder).map_err(Error::io("open", &self.folder))?;
+        flock(&folder, FlockOperation::LockShared)
+            .map_err(|error| Error::io("lock", &self.folder)(error.into()))?;
+        let found = self.root_hash()?;
+        if found == root_hash {
+            return Ok(folder);
+        }
+        Err(Error::Refused(format!(
+            "{} holds another build by now, root hash {found}, not {root_hash}: somebody else built into it; try again",
+            self.folder.display()
+        )))
     }
 
     fn broken(&self, what: &str) -> Error {
@@ -268,5 +286,20 @@ mod tests {
             error.ends_with("has no base_1.2.efi: build that format too"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_held_image_keeps_builds_waiting_and_another_build_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = r#"{"id": "base", "version": "1", "root_hash": "aa"}"#;
+        fs::write(folder.path().join("manifest.json"), manifest).unwrap();
+        let image = Image::find(folder.path()).unwrap().unwrap();
+        let builder = File::open(folder.path()).unwrap();
+        let turn = || flock(&builder, FlockOperation::NonBlockingLockExclusive);
+        let held = image.hold("aa").unwrap();
+        assert_eq!(turn(), Err(rustix::io::Errno::WOULDBLOCK));
+        drop(held);
+        let error = image.hold("bb").unwrap_err().to_string();
+        assert!(error.contains("root hash aa, not bb"), "{error}");
     }
 }

@@ -22,6 +22,8 @@ pub struct Qmp {
     stream: UnixStream,
     buffer: Vec<u8>,
     events: VecDeque<Value>,
+    /// Commands so far: the number of the last.
+    commands: u64,
 }
 
 impl Qmp {
@@ -31,6 +33,7 @@ impl Qmp {
             stream,
             buffer: Vec::new(),
             events: VecDeque::new(),
+            commands: 0,
         };
         qmp.line(Instant::now() + ANSWER)?
             .filter(|greeting| greeting.get("QMP").is_some())
@@ -41,13 +44,19 @@ impl Qmp {
 
     /// Runs a command and returns what it answers. Events that come meanwhile are kept.
     pub fn execute(&mut self, command: &str, arguments: Value) -> Result<Value> {
-        let mut text = json!({ "execute": command, "arguments": arguments }).to_string();
-        text.push('\n');
+        self.commands += 1;
+        let id = json!(self.commands);
+        let text = json!({ "execute": command, "arguments": arguments, "id": id });
+        let text = format!("{text}\n");
         self.stream
             .write_all(text.as_bytes())
             .map_err(Error::doing(format!("send '{command}' to QEMU")))?;
         let deadline = Instant::now() + ANSWER;
         while let Some(mut message) = self.line(deadline)? {
+            // A late answer to a command that nobody waits for any more.
+            if message.get("id").is_some_and(|other| *other != id) {
+                continue;
+            }
             if let Some(answer) = message.get_mut("return") {
                 return Ok(answer.take());
             }
@@ -64,6 +73,15 @@ impl Qmp {
             format!("QEMU's answer to '{command}'"),
             ANSWER,
         ))
+    }
+
+    /// How QEMU says the machine is: `running`, `paused`, `internal-error` and so on.
+    pub fn run_state(&mut self) -> Result<String> {
+        let answer = self.execute("query-status", json!({}))?;
+        let status = answer.get("status").and_then(Value::as_str);
+        status
+            .map(str::to_owned)
+            .ok_or_else(|| Error::Failed(format!("QEMU answered {answer} to 'query-status'")))
     }
 
     /// Waits for an event of this name and returns it.
@@ -143,7 +161,7 @@ mod tests {
     use std::{io::BufRead, io::BufReader, thread};
 
     #[test]
-    fn events_between_command_and_answer_are_kept() {
+    fn events_before_an_answer_are_kept_and_late_answers_are_not() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let qemu = thread::spawn(move || {
             let mut writer = theirs.try_clone().unwrap();
@@ -155,6 +173,11 @@ mod tests {
             writer
                 .write_all(b"{\"event\": \"RESET\"}\n{\"return\": {}}\n")
                 .unwrap();
+            assert!(lines.next().unwrap().unwrap().contains("query-status"));
+            writer.write_all(b"{\"return\": {}, \"id\": 1}\n").unwrap();
+            writer
+                .write_all(b"{\"return\": {\"status\": \"internal-error\", \"running\": false}}\n")
+                .unwrap();
             assert!(lines.next().unwrap().unwrap().contains("no_such"));
             writer
                 .write_all(b"{\"error\": {\"desc\": \"unknown\"}}\n")
@@ -163,6 +186,7 @@ mod tests {
         let mut qmp = Qmp::greet(ours).unwrap();
         qmp.execute("system_reset", json!({})).unwrap();
         qmp.wait_event("RESET", Duration::from_secs(1)).unwrap();
+        assert_eq!(qmp.run_state().unwrap(), "internal-error");
         let refused = qmp.execute("no_such", json!({})).unwrap_err().to_string();
         assert_eq!(refused, "QEMU refused 'no_such': unknown");
         qemu.join().unwrap();

@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Result},
     process::{self, Identity},
     qmp::Qmp,
-    serial::Serial,
+    serial::{self, Serial},
     socket, sys,
 };
 use serde::{Deserialize, Serialize};
@@ -315,6 +315,15 @@ impl Vm {
         self.running.as_ref().map(|running| running.child.id())
     }
 
+    /// Why the machine, though QEMU runs, cannot go on by itself; `None` while nothing of the kind is known.
+    pub fn given_up(&mut self) -> Option<String> {
+        let state = self.qmp().ok()?.run_state().ok()?;
+        given_up(
+            &state,
+            &serial::tail(&self.spec.folder.join("qemu.log"), 50),
+        )
+    }
+
     /// The control connection.
     pub fn qmp(&mut self) -> Result<&mut Qmp> {
         let name = &self.spec.name;
@@ -397,7 +406,7 @@ impl Vm {
                 return Err(Error::Timeout {
                     what: format!("{name} to power off"),
                     seconds: timeout.as_secs(),
-                    last: crate::serial::tail(&self.serial_path(), 1),
+                    last: serial::tail(&self.serial_path(), 1),
                 });
             }
             thread::sleep(Duration::from_millis(50));
@@ -423,6 +432,24 @@ impl Vm {
 impl Drop for Vm {
     fn drop(&mut self) {
         let _ = self.power_cut();
+    }
+}
+
+/// What to say of a machine in this run state (QEMU, "qapi/run-state.json") that cannot go on; QEMU's log says why.
+fn given_up(run_state: &str, log: &str) -> Option<String> {
+    let why = log
+        .lines()
+        .find(|line| line.contains("KVM") || line.contains("error"))
+        .map(|line| format!(" ({})", line.trim()))
+        .unwrap_or_default();
+    match run_state {
+        "internal-error" => Some(format!(
+            "QEMU gave the machine up{why}: KVM does not work here; BEDPLATE_ACCEL=tcg does without it"
+        )),
+        "io-error" => Some(format!(
+            "QEMU stopped the machine, since it cannot write its disk{why}: is there room where that lies?"
+        )),
+        _ => None,
     }
 }
 
@@ -638,4 +665,24 @@ fn nic_arguments(folder: &Path, index: usize, nic: &Nic) -> Result<[String; 4]> 
     let boot_order = if boots { ",bootindex=9" } else { "" };
     let device = format!("{model},netdev=net{index},mac={mac}{rom}{boot_order}");
     Ok(["-netdev".to_owned(), netdev, "-device".to_owned(), device])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_qemu_gave_up_says_what_to_do() {
+        let log = "qemu: warning: x\nKVM internal error. Suberror: 1\nEAX=00000000\n";
+        let said = given_up("internal-error", log).unwrap();
+        assert!(
+            said.contains("(KVM internal error. Suberror: 1)")
+                && said.contains("BEDPLATE_ACCEL=tcg"),
+            "{said}"
+        );
+        assert!(given_up("io-error", "").unwrap().contains("is there room"));
+        for alive in ["running", "paused", "watchdog", "shutdown"] {
+            assert_eq!(given_up(alive, log), None, "{alive}");
+        }
+    }
 }

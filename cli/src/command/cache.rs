@@ -14,7 +14,7 @@ use crate::output::{self, Cell, Output};
 /// needed, packages only as long as a mirror has them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Remove what was not used for so many days.
+    /// Remove what was not used for so many days; what was used within the last hour always stays.
     #[arg(long, value_name = "DAYS", num_args = 0..=1, default_missing_value = "30")]
     prune: Option<u32>,
 }

@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// Folder that the image was built into.
     #[arg(long)]
     image: PathBuf,
+    /// Root hash of that build.
+    #[arg(long)]
+    root_hash: String,
 }
 
 /// How large a cluster is; `up` takes it from the person and hands it on.
@@ -81,6 +84,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
     daemon::run(Plan {
         folder,
         recipe: args.recipe.clone(),
+        root_hash: args.root_hash.clone(),
         spec,
     })
 }

@@ -8,7 +8,7 @@ use qemu_tests::ClusterStatus;
 use super::daemon::Size;
 use crate::cluster_folder::ClusterFolder;
 use crate::daemon::{Connection, Description, Reply, Request};
-use crate::exit::{Context, Error};
+use crate::exit::Error;
 use crate::images::{self, Purpose};
 use crate::machine::{self, Area, Consent};
 use crate::node::Which;
@@ -79,13 +79,14 @@ fn start(args: &Args, folder: &ClusterFolder, output: &Output) -> Result<Connect
     let programs = programs::compile(&workspace, &progress, consent)?;
     let image = images::build(&workspace, &recipe, Purpose::Up, &programs, &progress)?;
     folder.make()?;
-    remember_image(folder, &image.build, args.size.direct, output)?;
     let mut arguments = args.size.arguments();
     arguments.push(format!("--recipe={}", name(&recipe)));
     arguments.push(format!("--image={}", image.folder.display()));
+    arguments.push(format!("--root-hash={}", image.build.root_hash));
     let mut connection = Connection::spawn(folder, &arguments)?;
     // The daemon answers once keys, configs and disks are made.
     connection.ask(&Request::Describe, CREATE)?;
+    same_build(&connection.describe()?, &image.build, output)?;
     Ok(connection)
 }
 
@@ -97,31 +98,28 @@ fn name(recipe: &Path) -> String {
         .into_owned()
 }
 
-/// Notes which build the disks of a new cluster are made of. Those of an existing one stay: if they hold another
-/// build than the one just made, says so; a direct boot of it is refused, since its kernel would be of the new build
-/// and look for that one's root.
-fn remember_image(
-    folder: &ClusterFolder,
-    build: &image::Build,
-    direct: bool,
-    output: &Output,
-) -> Result<(), Error> {
-    let file = folder.path().join("root-hash");
-    if !folder.path().join("cluster.json").exists() {
-        return std::fs::write(&file, format!("{}\n", build.root_hash))
-            .context(format!("cannot write {}", file.display()));
-    }
-    let flashed = std::fs::read_to_string(&file).unwrap_or_default();
-    if flashed.trim() == build.root_hash {
+/// A cluster's disks stay, of whatever build they were made. If that is another than the one just made, says so; a direct
+/// boot is refused, since its kernel would be of the new build and look for that one's root.
+fn same_build(cluster: &Description, build: &image::Build, output: &Output) -> Result<(), Error> {
+    let old: Vec<&str> = cluster
+        .nodes
+        .iter()
+        .filter(|node| node.root_hash.as_ref() != Some(&build.root_hash))
+        .map(|node| node.name.as_str())
+        .collect();
+    if old.is_empty() {
         return Ok(());
     }
-    let name = folder.name();
+    let name = &cluster.name;
     let other = format!(
-        "cluster {name} keeps its disks, which hold another build than {} {} just built; \
+        "cluster {name} keeps its disks; {} of another build than {} {} just built: {}; \
          `cargo bedplate down --wipe --name {name}` first makes them anew",
-        build.id, build.version
+        if old.len() == 1 { "one is" } else { "some are" },
+        build.id,
+        build.version,
+        old.join(", ")
     );
-    if direct {
+    if cluster.direct {
         return Err(Error::Failed(format!(
             "{other}; without --direct they boot what they hold"
         )));
@@ -183,6 +181,12 @@ fn wait(
             view.finish();
             return Ok(status);
         }
+        if let Some(why) = status.given_up() {
+            view.finish();
+            return Err(Error::NotReady(format!(
+                "cluster {name} will not be ready: {why}; `bedplate down --name {name}` stops it"
+            )));
+        }
         if Instant::now() >= deadline {
             view.finish();
             return Err(Error::NotReady(format!(
@@ -210,23 +214,51 @@ mod tests {
         }
     }
 
+    fn node(name: &str, root_hash: Option<&str>) -> crate::daemon::NodeDescription {
+        crate::daemon::NodeDescription {
+            name: name.into(),
+            address: "10.77.0.11".into(),
+            root_hash: root_hash.map(str::to_owned),
+            api: ([127, 0, 0, 1], 1).into(),
+            console: "console".into(),
+            serial_log: "serial.log".into(),
+            pid: None,
+        }
+    }
+
+    fn running(nodes: Vec<crate::daemon::NodeDescription>) -> Description {
+        Description {
+            name: "dev".into(),
+            recipe: "node-cloud".into(),
+            image: "node-cloud_1".into(),
+            memory_mib: 512,
+            cpus: 1,
+            direct: false,
+            pid: 1,
+            nodes,
+        }
+    }
+
     #[test]
     fn old_disks_are_not_booted_by_a_new_kernel() {
-        let data = tempfile::tempdir().expect("tempdir");
-        let folder = ClusterFolder::below(data.path(), "t").expect("a name");
-        folder.make().expect("mkdir");
-        let remember = |hash: &str, direct: bool| {
-            remember_image(&folder, &build(hash), direct, &Output::new(true))
+        let check = |hashes: [Option<&str>; 2], direct: bool| {
+            let nodes = ["dev-1", "dev-2"].into_iter().zip(hashes);
+            let mut cluster = running(nodes.map(|(name, hash)| node(name, hash)).collect());
+            cluster.direct = direct;
+            same_build(&cluster, &build("bb"), &Output::new(true))
+                .map_err(|error| error.to_string())
         };
-        remember("aa", true).expect("new disks");
-        std::fs::write(folder.path().join("cluster.json"), "{}").expect("write");
-        remember("aa", true).expect("the same build");
-        remember("bb", false).expect("by UEFI the old one boots");
-        let error = remember("bb", true).expect_err("mixed").to_string();
-        assert!(
-            error.contains("down --wipe --name t") && error.contains("without --direct"),
-            "{error}"
-        );
+        assert_eq!(check([Some("bb"), Some("bb")], true), Ok(()));
+        assert_eq!(check([Some("aa"), Some("aa")], false), Ok(()));
+        for old in [Some("aa"), None] {
+            let error = check([Some("bb"), old], true).expect_err("mixed");
+            assert!(
+                error.contains("just built: dev-2; ")
+                    && error.contains("down --wipe --name dev")
+                    && error.contains("without --direct"),
+                "{error}"
+            );
+        }
     }
 
     #[test]
@@ -241,24 +273,11 @@ mod tests {
             let line = <Line as clap::Parser>::try_parse_from(words).expect("good");
             same(&line.args, running).map_err(|error| error.to_string())
         };
-        let node = crate::daemon::NodeDescription {
-            name: "dev-1".into(),
-            address: "10.77.0.11".into(),
-            api: ([127, 0, 0, 1], 1).into(),
-            console: "console".into(),
-            serial_log: "serial.log".into(),
-            pid: None,
-        };
-        let running = Description {
-            name: "dev".into(),
-            recipe: "node-cloud".into(),
-            image: "node-cloud_1".into(),
-            memory_mib: 512,
-            cpus: 1,
-            direct: false,
-            pid: 1,
-            nodes: vec![node.clone(), node.clone(), node],
-        };
+        let running = running(vec![
+            node("dev-1", None),
+            node("dev-2", None),
+            node("dev-3", None),
+        ]);
         assert_eq!(check(&[], &running), Ok(()));
         for other in [
             &["--nodes=2"][..],

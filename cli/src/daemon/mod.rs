@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) folder: ClusterFolder,
     /// The recipe's name, for people.
     pub(crate) recipe: String,
+    /// Root hash of the build that new disks are to be made of.
+    pub(crate) root_hash: String,
     /// All that the cluster is.
     pub(crate) spec: ClusterSpec,
 }
@@ -98,7 +100,7 @@ enum Next {
 impl Daemon {
     fn new(plan: Plan, mut server: Server, log: Log) -> Result<Self, (Server, Error)> {
         // The cluster's lock comes first: who has it owns the socket and the pid file too.
-        let cluster = match Cluster::create(plan.spec) {
+        let cluster = match create(plan.spec, &plan.root_hash) {
             Ok(cluster) => cluster,
             Err(error) => return Err((server, Error::failed(error))),
         };
@@ -227,6 +229,7 @@ impl Daemon {
             nodes.push(NodeDescription {
                 name: node.name().to_owned(),
                 address: node.address().to_string(),
+                root_hash: node.root_hash(),
                 api: node.api_address(),
                 console,
                 serial_log,
@@ -262,6 +265,12 @@ impl Daemon {
         log.line("the daemon ends");
         server.finish();
     }
+}
+
+/// Makes the cluster while nobody can build into the image's folder, which all clusters of a recipe share.
+fn create(spec: ClusterSpec, root_hash: &str) -> Result<Cluster, qemu_tests::Error> {
+    let _held = spec.image.hold(root_hash)?;
+    Cluster::create(spec)
 }
 
 /// The next event; `None` when it is time to look at the cluster.

@@ -79,6 +79,8 @@ pub(crate) struct NodeDescription {
     pub(crate) name: String,
     /// Its address in the LAN.
     pub(crate) address: String,
+    /// Root hash of the build that its disk was made of, if that is known.
+    pub(crate) root_hash: Option<String>,
     /// Where its API is reached from this machine.
     pub(crate) api: SocketAddr,
     /// Serial console.

@@ -33,19 +33,23 @@ const RECIPE: [&[u8]; 3] = [
 pub(super) struct Inputs {
     /// Of the files that are compiled, and of how.
     pub(super) sources: String,
-    /// Of cargo's config files and the C compiler.
+    /// Of cargo's config files, and of what C is compiled by and with.
     pub(super) host: String,
 }
 
 impl Inputs {
     /// As they are now.
     pub(super) fn read(root: &Path) -> Result<Self, Error> {
+        let mut files = config_files(root, cargo_home().as_deref());
+        for part in c_parts(&said(C_COMPILER, &["-v", "-E", "-x", "c", "/dev/null"])) {
+            let before = files.len();
+            collect(Path::new(&part), &mut files)?;
+            files[before..].sort();
+        }
+        let tools = [C_COMPILER, "as", "ar"].map(|tool| said(tool, &["--version"]));
         Ok(Self {
             sources: sources(root)?,
-            host: host(
-                &config_files(root, cargo_home().as_deref()),
-                &c_compiler_version(),
-            )?,
+            host: host(&files, &tools.concat())?,
         })
     }
 }
@@ -74,12 +78,12 @@ fn sources(root: &Path) -> Result<String, Error> {
     Ok(hex::encode(hash.finalize()))
 }
 
-/// Hash over cargo's config files and what the C compiler says of itself.
-fn host(config_files: &[PathBuf], c_compiler: &[u8]) -> Result<String, Error> {
+/// Hash over files of the host, cargo's config and musl's headers, and over what the C tools say of themselves.
+fn host(files: &[PathBuf], c_tools: &str) -> Result<String, Error> {
     let mut hash = Sha256::new();
-    hash.update((c_compiler.len() as u64).to_le_bytes());
-    hash.update(c_compiler);
-    for file in config_files {
+    hash.update((c_tools.len() as u64).to_le_bytes());
+    hash.update(c_tools);
+    for file in files {
         let content = match std::fs::read(file) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             read => read.context(format!("cannot read {}", file.display()))?,
@@ -106,10 +110,27 @@ fn cargo_home() -> Option<PathBuf> {
         .or_else(home)
 }
 
-/// Empty where there is no such compiler.
-fn c_compiler_version() -> Vec<u8> {
-    let asked = Command::new(C_COMPILER).arg("--version").output();
-    asked.map(|output| output.stdout).unwrap_or_default()
+/// What a tool of the host prints; nothing where it is missing.
+fn said(tool: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(tool);
+    command.args(arguments).env("LC_ALL", "C");
+    // Cargo does not get it either: musl-gcc would call another compiler.
+    let asked = command.env_remove("REALGCC").output();
+    let both = asked.map(|output| [output.stdout, output.stderr].concat());
+    String::from_utf8_lossy(&both.unwrap_or_default()).into_owned()
+}
+
+/// The specs file that makes the C compiler one for musl, and its folders of headers, out of what it says with `-v`.
+fn c_parts(said: &str) -> Vec<&str> {
+    let specs = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("Reading specs from "));
+    let headers = said
+        .lines()
+        .skip_while(|line| !line.starts_with("#include <...> search starts here"))
+        .skip(1)
+        .map_while(|line| line.strip_prefix(' '));
+    specs.chain(headers).collect()
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
@@ -178,12 +199,30 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_c_compiler_says_what_it_reads() {
+        let said = "Using built-in specs.\n\
+                    Reading specs from /usr/lib/musl/musl-gcc.specs\n\
+                    #include \"...\" search starts here:\n\
+                    #include <...> search starts here:\n \
+                    /usr/include/musl\n \
+                    /usr/lib/gcc/12/include\n\
+                    End of search list.\n # 1 \"/dev/null\"\n";
+        let found = [
+            "/usr/lib/musl/musl-gcc.specs",
+            "/usr/include/musl",
+            "/usr/lib/gcc/12/include",
+        ];
+        assert_eq!(c_parts(said), found);
+        assert!(c_parts("").is_empty());
+    }
+
+    #[test]
     fn cargos_config_and_the_c_compiler_are_seen() {
         let folder = tree();
         let (root, home) = (folder.path().join("a/checkout"), folder.path().join("home"));
         let seen = |compiler: &str| {
             let files = config_files(&root, Some(&home));
-            host(&files, compiler.as_bytes()).expect("read")
+            host(&files, compiler).expect("read")
         };
         let mut all = vec![seen("gcc 12"), seen("gcc 13")];
         write(

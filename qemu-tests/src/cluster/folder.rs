@@ -1,7 +1,11 @@
 //! The cluster's folder: identity, trust and machine configs on disk.
 
 use super::{ClusterSpec, ConfigWay, FIRST_NODE, GATEWAY, PREFIX};
-use crate::error::{Error, Result};
+use crate::{
+    disk,
+    error::{Error, Result},
+    images::Image,
+};
 use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use client::{
     ca::{Authority, Credentials, Roots},
@@ -59,6 +63,27 @@ pub struct NodeIdentity {
 /// The folder of a node.
 pub(super) fn node(cluster: &Path, name: &str) -> PathBuf {
     cluster.join("nodes").join(name)
+}
+
+/// A node's file with the root hash of the build that its disk was made of.
+const ROOT_HASH: &str = "root-hash";
+
+/// The disk of a node: the one that is there, or a copy of the image's. The root hash is written first, so that it is
+/// never that of another build than the disk's, wherever this is interrupted.
+pub(super) fn disk(node: &Path, image: &Image, bytes: u64) -> Result<PathBuf> {
+    let path = node.join("disk.raw");
+    if !path.exists() {
+        let hash = format!("{}\n", image.root_hash()?);
+        write_secret(&node.join(ROOT_HASH), hash.as_bytes())?;
+        disk::copy(&image.required("raw")?, &path, bytes)?;
+    }
+    Ok(path)
+}
+
+/// Root hash of the build that a node's disk was made of.
+pub(super) fn root_hash(node: &Path) -> Option<String> {
+    let text = fs::read_to_string(node.join(ROOT_HASH)).ok()?;
+    Some(text.trim().to_owned())
 }
 
 /// One process at a time works with a cluster, or removes it: who holds the file.
@@ -368,7 +393,6 @@ fn random_hex(bytes: usize) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::images::Image;
     use std::os::unix::fs::PermissionsExt;
 
     fn spec(folder: &Path) -> ClusterSpec {
@@ -423,6 +447,34 @@ mod tests {
         fs::create_dir_all(spec.folder.join("nodes/dev-9")).unwrap();
         open_or_create(&spec).unwrap();
         assert!(!spec.folder.join("nodes/dev-9").exists());
+    }
+
+    #[test]
+    fn the_root_hash_of_a_node_is_that_of_its_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let (out, node) = (folder.path().join("out"), folder.path().join("node"));
+        fs::create_dir_all(&out).unwrap();
+        fs::create_dir_all(&node).unwrap();
+        let build = |hash: &str| {
+            let manifest = format!(r#"{{"id": "a", "version": "1", "root_hash": "{hash}"}}"#);
+            fs::write(out.join("manifest.json"), manifest).unwrap();
+            fs::write(out.join("a_1.raw"), hash).unwrap();
+            Image::find(&out).unwrap().unwrap()
+        };
+        let make = |image: &Image| disk(&node, image, 0);
+        let found = || (root_hash(&node), fs::read_to_string(node.join("disk.raw")));
+        let is = |hash: &str| matches!(found(), (Some(told), Ok(there)) if told == hash && there == hash);
+
+        let image = build("aa");
+        fs::remove_file(out.join("a_1.raw")).unwrap();
+        make(&image).unwrap_err();
+        make(&build("bb")).unwrap();
+        assert!(is("bb"), "after an interruption: {:?}", found());
+        make(&build("cc")).unwrap();
+        assert!(is("bb"), "an old disk stays: {:?}", found());
+        fs::remove_file(node.join("disk.raw")).unwrap();
+        make(&build("cc")).unwrap();
+        assert!(is("cc"), "a new disk: {:?}", found());
     }
 
     #[test]

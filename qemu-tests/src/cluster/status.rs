@@ -29,6 +29,8 @@ pub struct NodeView {
     pub address: String,
     /// Its machine is switched on.
     pub on: bool,
+    /// Why its machine cannot go on, though it is switched on.
+    pub given_up: Option<String>,
     /// Its API answered.
     pub reachable: bool,
     /// All its local facts hold.
@@ -91,6 +93,12 @@ impl ClusterStatus {
             && members.iter().filter(|member| member.leader).count() == 1
     }
 
+    /// The first node that will never answer, and why.
+    pub fn given_up(&self) -> Option<String> {
+        let why = |node: &NodeView| Some(format!("{}: {}", node.name, node.given_up.as_ref()?));
+        self.nodes.iter().find_map(why)
+    }
+
     /// The leader's name.
     pub fn leader(&self) -> Option<&str> {
         let leader = self.etcd.members.iter().find(|member| member.leader);
@@ -137,13 +145,24 @@ impl ClusterStatus {
 
 type Answer = (NodeStatus, Vec<EtcdMember>);
 
+/// Why there is no answer.
+struct Silence {
+    error: String,
+    given_up: Option<String>,
+}
+
 pub(super) fn ask(name: &str, nodes: &mut [Node]) -> ClusterStatus {
-    let answers: Vec<Option<Result<Answer, String>>> = thread::scope(|scope| {
+    let answers: Vec<Option<Result<Answer, Silence>>> = thread::scope(|scope| {
         let asking: Vec<_> = nodes
             .iter_mut()
-            .map(|node| node.vm.is_on().then(|| scope.spawn(|| ask_node(node))))
+            .map(|node| node.vm.is_on().then(|| scope.spawn(|| answer(node))))
             .collect();
-        let gone = |_| Err("the thread that asks it ended".to_owned());
+        let gone = |_| {
+            Err(Silence {
+                error: "the thread that asks it ended".into(),
+                given_up: None,
+            })
+        };
         asking
             .into_iter()
             .map(|thread| thread.map(|thread| thread.join().unwrap_or_else(gone)))
@@ -153,7 +172,7 @@ pub(super) fn ask(name: &str, nodes: &mut [Node]) -> ClusterStatus {
         name: name.to_owned(),
         ..ClusterStatus::default()
     };
-    let told = |answer: &Option<Result<Answer, String>>| match answer {
+    let told = |answer: &Option<Result<Answer, Silence>>| match answer {
         Some(Ok((_, members))) if !members.is_empty() => Some(members.clone()),
         _ => None,
     };
@@ -167,6 +186,13 @@ pub(super) fn ask(name: &str, nodes: &mut [Node]) -> ClusterStatus {
         status.nodes.push(view);
     }
     status
+}
+
+fn answer(node: &mut Node) -> Result<Answer, Silence> {
+    ask_node(node).map_err(|error| Silence {
+        error,
+        given_up: node.vm.given_up(),
+    })
 }
 
 /// A connection of its own each time: one that is kept would hang on a node that lost its power.
@@ -190,7 +216,7 @@ fn ask_node(node: &Node) -> Result<Answer, String> {
     })
 }
 
-fn view(node: &Node, answer: Option<&Result<Answer, String>>) -> NodeView {
+fn view(node: &Node, answer: Option<&Result<Answer, Silence>>) -> NodeView {
     let known = NodeView {
         name: node.name().to_owned(),
         address: node.address().to_string(),
@@ -200,8 +226,9 @@ fn view(node: &Node, answer: Option<&Result<Answer, String>>) -> NodeView {
     };
     match answer {
         None => known,
-        Some(Err(error)) => NodeView {
-            notes: vec![error.clone()],
+        Some(Err(Silence { error, given_up })) => NodeView {
+            notes: vec![given_up.as_ref().unwrap_or(error).clone()],
+            given_up: given_up.clone(),
             ..known
         },
         Some(Ok((status, _))) => {
@@ -278,6 +305,14 @@ mod tests {
             break_it(&mut status);
             assert!(!status.healthy(), "{}", status.in_a_line());
         }
+    }
+
+    #[test]
+    fn a_machine_that_was_given_up_is_named() {
+        let mut status = three();
+        assert_eq!(status.given_up(), None);
+        status.nodes[1].given_up = Some("KVM".into());
+        assert_eq!(status.given_up().as_deref(), Some("dev-2: KVM"));
     }
 
     #[test]

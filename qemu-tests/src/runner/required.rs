@@ -22,7 +22,7 @@ fn ci() -> bool {
 }
 
 /// Says that a test of Rust's own harness, which has no word for it, cannot run here; it is to return then. Where `CI`
-/// is `true` it fails instead.
+/// is `true` it fails instead. The harness gives each test a thread that is named after it, if it has two or more.
 pub fn skip(reason: &str) {
     assert!(!ci(), "skipped where CI=true: {reason}");
     let current = thread::current();

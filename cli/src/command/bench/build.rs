@@ -8,6 +8,9 @@ use crate::exit::{Context, Error};
 use crate::machine;
 use crate::measure::{self, Cost};
 
+/// The first mkosi that knows the options it is called with; Debian 12 has 14.
+const MKOSI: u32 = 15;
+
 impl Bench<'_> {
     fn build(&self, out: &str, flags: &[&str]) -> Command {
         let mut command = self.bedplate(&["build"]);
@@ -80,12 +83,29 @@ impl Bench<'_> {
         Ok(figures)
     }
 
-    /// The same packages by mkosi, where it is installed.
-    pub(super) fn mkosi(&self) -> Result<Vec<Figure>, Error> {
+    /// The same packages by mkosi, where one is installed that can build them.
+    pub(super) fn mkosi(&self) -> Vec<Figure> {
         if machine::find_program("mkosi").is_none() {
             note("mkosi is not installed: nothing to compare with");
-            return Ok(Vec::new());
+            return Vec::new();
         }
+        let asked = Command::new("mkosi").arg("--version").output();
+        let said = asked.map(|output| output.stdout).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said);
+        if mkosi_version(&said).is_none_or(|version| version < MKOSI) {
+            let said = said.trim();
+            note(&format!(
+                "mkosi must be of version {MKOSI} or newer, and says \"{said}\": not compared"
+            ));
+            return Vec::new();
+        }
+        self.mkosi_builds().unwrap_or_else(|error| {
+            note(&format!("mkosi fails: not compared: {error}"));
+            Vec::new()
+        })
+    }
+
+    fn mkosi_builds(&self) -> Result<Vec<Figure>, Error> {
         let out = self.scratch.join("mkosi");
         std::fs::create_dir_all(&out).context("cannot make a folder")?;
         let mut figures = Vec::new();
@@ -117,6 +137,15 @@ impl Bench<'_> {
     }
 }
 
+/// The major number in what `mkosi --version` prints, such as `mkosi 25.3` or `mkosi 26~devel`.
+fn mkosi_version(said: &str) -> Option<u32> {
+    let version = said.trim().strip_prefix("mkosi ")?;
+    let end = version
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(version.len());
+    version[..end].parse().ok()
+}
+
 /// The three figures of a cost.
 fn cost(what: &str, cost: Cost, how: &str) -> [Figure; 3] {
     [
@@ -129,4 +158,18 @@ fn cost(what: &str, cost: Cost, how: &str) -> [Figure; 3] {
             "its largest process",
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mkosi_says_its_version() {
+        assert_eq!(mkosi_version("mkosi 14\n"), Some(14));
+        assert_eq!(mkosi_version("mkosi 25.3\n"), Some(25));
+        assert_eq!(mkosi_version("mkosi 26~devel\n"), Some(26));
+        assert_eq!(mkosi_version(""), None);
+        assert_eq!(mkosi_version("usage: mkosi"), None);
+    }
 }

@@ -95,7 +95,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Error> {
     let mut figures = Vec::new();
     if wanted(Part::Build) {
         figures.extend(bench.builds()?);
-        figures.extend(bench.mkosi()?);
+        figures.extend(bench.mkosi());
     }
     if wanted(Part::Boot) {
         figures.extend(bench.boots()?);
