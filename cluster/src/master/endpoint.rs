@@ -74,7 +74,8 @@ impl Endpoint {
     /// Looked up each time: from one moment to the next etcd is started.
     fn stage(&self) -> Stage {
         let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        Stage::of(record.as_ref(), record::data(record.as_ref(), &self.data))
+        let data = record::data(record.as_ref(), &self.data);
+        Stage::of(record.as_ref(), data, &self.seats)
     }
 
     /// The router of one connection.

@@ -281,7 +281,7 @@ impl Master {
         let data = record::data(record.as_ref(), &self.places.data);
         let members = self.links.members().await;
         // The other masters are asked only where a new cluster might begin.
-        let alone = members.is_none() && !Stage::of(record.as_ref(), data).has_data();
+        let alone = members.is_none() && !Stage::of(record.as_ref(), data, &seats).has_data();
         let peers = if alone {
             self.links.peers(&seats).await
         } else {
