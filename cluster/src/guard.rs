@@ -16,13 +16,15 @@ use std::process::{Command, ExitCode};
 
 use client::key_file::{self, SECRET};
 
-use crate::data::{beside, lost_file, started_file};
+use crate::data::{beside, first_file, lost_file, started_file};
 
 /// Debian's etcd.
 const ETCD: &str = "/usr/bin/etcd";
 /// Set by the EnvironmentFile that the master has written: the data folder, and whether a quorum has seen it run.
 const DATA_DIR: &str = "ETCD_DATA_DIR";
 pub(crate) const CONFIRMED: &str = "BEDPLATE_ETCD_CONFIRMED";
+/// PID 1 sets it, the same for all commands of one start.
+const INVOCATION: &str = "INVOCATION_ID";
 /// The argument after etcd has ended.
 const ENDED: &str = "ended";
 /// Deepest folder that is copied; etcd's is `member/wal`.
@@ -66,22 +68,44 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
     }
 }
 
-fn run(args: &[String]) -> Result<(), String> {
-    let data = std::env::var_os(DATA_DIR).map(PathBuf::from);
-    let data =
-        data.ok_or_else(|| format!("{DATA_DIR} is not set; bedplate-etcd.service writes it"))?;
-    let confirmed = std::env::var(CONFIRMED).is_ok_and(|value| value == "true");
-    match args {
-        [] => {}
-        [word] if word == ENDED => return ended(&data, confirmed),
-        _ => return Err(format!("etcd-guard takes nothing or `{ENDED}`")),
+/// One start of etcd, as its environment tells it.
+#[derive(Debug, Clone)]
+pub(crate) struct Start {
+    /// The data folder.
+    pub(crate) data: PathBuf,
+    /// A quorum has seen it run.
+    pub(crate) confirmed: bool,
+    /// Which start it is.
+    pub(crate) invocation: String,
+}
+
+impl Start {
+    fn of_environment() -> Result<Self, String> {
+        let set_by = |name, who| move || format!("{name} is not set; {who} does that");
+        let data = std::env::var_os(DATA_DIR).map(PathBuf::from);
+        Ok(Self {
+            data: data.ok_or_else(set_by(DATA_DIR, "bedplate-etcd.service"))?,
+            confirmed: std::env::var(CONFIRMED).is_ok_and(|value| value == "true"),
+            invocation: std::env::var(INVOCATION).map_err(|_| set_by(INVOCATION, "PID 1")())?,
+        })
     }
+}
+
+fn run(args: &[String]) -> Result<(), String> {
+    let start = Start::of_environment()?;
+    match args {
+        [] => before_start(&start, installed_version),
+        [word] if word == ENDED => ended(&start),
+        _ => Err(format!("etcd-guard takes nothing or `{ENDED}`")),
+    }
+}
+
+fn installed_version() -> Result<Version, String> {
     let said = Command::new(ETCD)
         .arg("--version")
         .output()
         .map_err(|error| format!("{ETCD}: {error}"))?;
-    let ours = version_of(&String::from_utf8_lossy(&said.stdout))?;
-    before_start(&data, confirmed, ours)
+    version_of(&String::from_utf8_lossy(&said.stdout))
 }
 
 /// Reads `etcd --version`.
@@ -94,7 +118,11 @@ fn version_of(said: &str) -> Result<Version, String> {
 }
 
 /// Looks at the data; etcd may start if this says so.
-pub(crate) fn before_start(data: &Path, confirmed: bool, ours: Version) -> Result<(), String> {
+pub(crate) fn before_start(
+    start: &Start,
+    version: impl FnOnce() -> Result<Version, String>,
+) -> Result<(), String> {
+    let data = start.data.as_path();
     let told = |error: io::Error| format!("{}: {error}", data.display());
     let started = started_file(data);
     let written = match fs::read_to_string(&started) {
@@ -102,48 +130,82 @@ pub(crate) fn before_start(data: &Path, confirmed: bool, ours: Version) -> Resul
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(format!("{}: {error}", started.display())),
     };
-    if has_log(data).map_err(told)? {
-        check_version(data, written.as_deref(), ours)?;
-        // It has come back.
-        remove(&lost_file(data)).map_err(told)?;
-    } else if confirmed || written.is_some() || data.exists() || lost_file(data).exists() {
+    let first = !has_log(data).map_err(told)?;
+    // Before all that may fail: whatever comes, the loss is noted.
+    if first
+        && (start.confirmed || written.is_some() || may_have_been_started(data).map_err(told)?)
+    {
         key_file::write(&lost_file(data), b"", SECRET).map_err(told)?;
         return Err(format!(
             "{} was started and has no log any more: the member is to be replaced",
             data.display()
         ));
     }
+    let ours = version()?;
+    if first {
+        key_file::write(&first_file(data), start.invocation.as_bytes(), SECRET).map_err(told)?;
+    } else {
+        check_version(data, written.as_deref(), ours)?;
+        // It has come back.
+        remove(&lost_file(data)).map_err(told)?;
+    }
     // From here on there may be votes in it.
     if written != Some(format!("{ours}\n")) {
         key_file::write(&started, format!("{ours}\n").as_bytes(), SECRET).map_err(told)?;
     }
-    if confirmed {
+    if start.confirmed {
         remove_replaced(data).map_err(told)?;
     }
     Ok(())
 }
 
-/// etcd ended. Where it has not come to make its log, it has not voted: the next start is again the first one.
-pub(crate) fn ended(data: &Path, confirmed: bool) -> Result<(), String> {
+fn may_have_been_started(data: &Path) -> io::Result<bool> {
+    Ok(data.try_exists()? || lost_file(data).try_exists()?)
+}
+
+/// etcd ended. Where its first start has not come to make its log, it has not voted: the next start is again the
+/// first one.
+pub(crate) fn ended(start: &Start) -> Result<(), String> {
+    let data = start.data.as_path();
     let told = |error: io::Error| format!("{}: {error}", data.display());
     let log = data.join("member/wal").try_exists().map_err(told)?;
-    if confirmed || log || lost_file(data).exists() {
+    let lost = lost_file(data).try_exists().map_err(told)?;
+    if start.confirmed || log || lost || !was_first(start).map_err(told)? {
         return Ok(());
     }
     log::info!("etcd ended before it wrote anything to {}", data.display());
-    remove(data).map_err(told)?;
-    remove(&started_file(data)).map_err(told)
+    for gone in [data, &started_file(data), &first_file(data)] {
+        remove(gone).map_err(told)?;
+    }
+    Ok(())
+}
+
+/// Whether this very start was the data's first one. What an earlier start has left is not taken back.
+fn was_first(start: &Start) -> io::Result<bool> {
+    match fs::read(first_file(&start.data)) {
+        Ok(invocation) => Ok(invocation == start.invocation.as_bytes()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether etcd's log is there, which etcd makes before all else, and at one stroke.
 fn has_log(data: &Path) -> io::Result<bool> {
     match fs::read_dir(data.join("member/wal")) {
-        Ok(mut entries) => Ok(entries.any(|entry| {
-            entry.is_ok_and(|entry| entry.path().extension().is_some_and(|end| end == "wal"))
-        })),
+        Ok(entries) => has_wal(entries.map(|entry| entry.map(|entry| entry.path()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// A folder that cannot be read to its end is no empty one.
+fn has_wal(paths: impl Iterator<Item = io::Result<PathBuf>>) -> io::Result<bool> {
+    for path in paths {
+        if path?.extension().is_some_and(|end| end == "wal") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Data is never started on by an older minor version, and by a newer one only after a copy.
@@ -210,13 +272,11 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// Copies the data whole or not at all; a copy that is there already is that of the first attempt.
 fn keep_copy(data: &Path, copy: &Path) -> io::Result<()> {
-    if copy.exists() {
+    if copy.try_exists()? {
         return Ok(());
     }
     let partial = copy.with_extension("partial");
-    if partial.exists() {
-        fs::remove_dir_all(&partial)?;
-    }
+    remove(&partial)?;
     copy_folder(data, &partial, MAX_DEPTH)?;
     fs::rename(&partial, copy)
 }
@@ -260,9 +320,21 @@ mod tests {
         data
     }
 
+    fn start(data: &Path, confirmed: bool) -> Start {
+        Start {
+            data: data.to_owned(),
+            confirmed,
+            invocation: "this".to_owned(),
+        }
+    }
+
     /// Before it is confirmed.
     fn guard(data: &Path, ours: Version) -> Result<(), String> {
-        before_start(data, false, ours)
+        before_start(&start(data, false), || Ok(ours))
+    }
+
+    fn guard_confirmed(data: &Path, ours: Version) -> Result<(), String> {
+        before_start(&start(data, true), || Ok(ours))
     }
 
     #[test]
@@ -293,11 +365,11 @@ mod tests {
                 assert!(guard(&data, V35).unwrap_err().contains("no log any more"));
                 assert_eq!(crate::data::of(&data), Data::Lost);
             }
-            ended(&data, false).unwrap();
+            ended(&start(&data, false)).unwrap();
             assert_eq!(crate::data::of(&data), Data::Lost);
         }
         let confirmed = folder.path().join("member-3");
-        before_start(&confirmed, true, V35).unwrap_err();
+        guard_confirmed(&confirmed, V35).unwrap_err();
         assert_eq!(crate::data::of(&confirmed), Data::Lost);
     }
 
@@ -305,9 +377,9 @@ mod tests {
     fn data_that_comes_back_is_started_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("member-1");
-        before_start(&path, true, V35).unwrap_err();
+        guard_confirmed(&path, V35).unwrap_err();
         data(folder.path(), 1);
-        before_start(&path, true, V35).unwrap();
+        guard_confirmed(&path, V35).unwrap();
         assert_eq!(crate::data::of(&path), Data::Started);
     }
 
@@ -316,7 +388,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = data(folder.path(), 1);
         fs::remove_dir_all(data.join("member/wal")).unwrap();
-        ended(&data, true).unwrap();
+        ended(&start(&data, true)).unwrap();
         assert!(data.join("member").exists());
     }
 
@@ -327,9 +399,56 @@ mod tests {
         for _ in 0..2 {
             guard(&data, V35).unwrap();
             fs::create_dir_all(data.join("member/wal.tmp")).unwrap();
-            ended(&data, false).unwrap();
+            ended(&start(&data, false)).unwrap();
             assert_eq!(crate::data::of(&data), Data::Unused);
         }
+    }
+
+    #[test]
+    fn a_start_takes_nothing_back_that_an_earlier_one_has_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("member-1");
+        guard(&data, V35).unwrap();
+        // The power goes; the guard of the next start is killed before it has looked.
+        let next = Start {
+            invocation: "next".to_owned(),
+            ..start(&data, false)
+        };
+        ended(&next).unwrap();
+        assert_eq!(crate::data::of(&data), Data::Started);
+        // Or it looks, and etcd is broken.
+        let broken = || Err("Exec format error".to_owned());
+        let refused = before_start(&next, broken).unwrap_err();
+        assert!(refused.contains("no log any more"), "{refused}");
+        ended(&next).unwrap();
+        assert_eq!(crate::data::of(&data), Data::Lost);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_looked_for_is_not_lost() {
+        let wal = || Ok(PathBuf::from("0.wal"));
+        let other = || Ok(PathBuf::from("0.tmp"));
+        let unreadable = || Err(io::Error::from(io::ErrorKind::PermissionDenied));
+        assert!(has_wal([other(), wal()].into_iter()).unwrap());
+        assert!(!has_wal([other()].into_iter()).unwrap());
+        has_wal([other(), unreadable()].into_iter()).unwrap_err();
+
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("member-1");
+        guard(&data, V35).unwrap();
+        fs::create_dir(&data).unwrap();
+        fs::write(data.join("member"), b"no folder").unwrap();
+        guard(&data, V35).unwrap_err();
+        assert_eq!(crate::data::of(&data), Data::Started);
+    }
+
+    #[test]
+    fn where_the_word_of_a_loss_cannot_be_read_nothing_is_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("member-1");
+        std::os::unix::fs::symlink(lost_file(&data), lost_file(&data)).unwrap();
+        guard(&data, V35).unwrap_err();
+        assert!(!started_file(&data).exists());
     }
 
     #[test]
@@ -337,7 +456,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = data(folder.path(), 1);
         guard(&data, V35).unwrap();
-        ended(&data, false).unwrap();
+        ended(&start(&data, false)).unwrap();
         guard(&data, V35).unwrap();
         assert!(data.join("member/wal/0.wal").exists());
     }
@@ -347,7 +466,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let old = data(folder.path(), 1);
         guard(&old, V36).unwrap();
-        let refused = before_start(&old, true, V35).unwrap_err();
+        let refused = guard_confirmed(&old, V35).unwrap_err();
         assert!(
             refused.contains("written by etcd 3.6, this image has 3.5"),
             "{refused}"
@@ -380,9 +499,9 @@ mod tests {
         fs::create_dir(folder.path().join("member-x")).unwrap();
         guard(&new, V36).unwrap();
         assert!(old.exists());
-        before_start(&new, true, V35).unwrap_err();
+        guard_confirmed(&new, V35).unwrap_err();
         assert!(old.exists(), "what is refused removes nothing");
-        before_start(&new, true, V36).unwrap();
+        guard_confirmed(&new, V36).unwrap();
         let mut left: Vec<String> = fs::read_dir(folder.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
