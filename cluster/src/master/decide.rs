@@ -365,6 +365,12 @@ pub(crate) fn confirmed(record: &Record, member: &Member) -> Option<Record> {
     })
 }
 
+/// The member that a running etcd is, where it is another one than that of the record: the process has not ended yet.
+pub(crate) fn replaced(record: &Record, running: u64) -> Option<u64> {
+    let is_another = record.member_id.is_some_and(|id| id != running);
+    is_another.then_some(running)
+}
+
 /// The members as etcd wants them at its start: every peer URL with a name.
 fn initial_cluster(sight: &Sight, members: &[Member]) -> Vec<Seat> {
     let seats = members.iter().flat_map(|member| {

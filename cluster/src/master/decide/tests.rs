@@ -457,3 +457,15 @@ fn only_the_very_member_of_the_record_is_confirmed() {
     // The process of the member before still answers.
     assert_eq!(confirmed(&learner, &member(1)), None);
 }
+
+#[test]
+fn a_process_of_another_member_is_known_by_its_id() {
+    let learner = Record {
+        member_id: Some(9),
+        ..record(Mode::Existing, false)
+    };
+    assert_eq!(replaced(&learner, 1), Some(1));
+    assert_eq!(replaced(&learner, 9), None);
+    // The first members learn their ids from etcd.
+    assert_eq!(replaced(&record(Mode::New, false), 1), None);
+}
