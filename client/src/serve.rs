@@ -16,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::io::Errno;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -31,6 +32,8 @@ pub struct Limits {
     pub connections: usize,
     /// Open connections from one address; more are closed at once, so that nobody alone takes all.
     pub connections_of_one: usize,
+    /// Open connections from one network of IPv6, where one machine may take any address.
+    pub connections_of_network: usize,
     /// How long a TLS handshake may take.
     pub handshake: Duration,
     /// How long a request's head may take, and how long a connection may idle.
@@ -44,6 +47,7 @@ impl Default for Limits {
         Self {
             connections: 128,
             connections_of_one: 32,
+            connections_of_network: 64,
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(15),
             head_bytes: 32 * 1024,
@@ -63,34 +67,56 @@ pub struct Peer {
 /// Listens; where all addresses are meant and the kernel has no IPv6, on those of IPv4.
 pub async fn listen(at: SocketAddr) -> io::Result<TcpListener> {
     match TcpListener::bind(at).await {
-        Err(_) if at.is_ipv6() && at.ip().is_unspecified() => {
+        Err(error) if at.is_ipv6() && at.ip().is_unspecified() && has_no_ipv6(&error) => {
             TcpListener::bind((Ipv4Addr::UNSPECIFIED, at.port())).await
         }
         bound => bound,
     }
 }
 
+fn has_no_ipv6(error: &io::Error) -> bool {
+    let missing = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL];
+    Errno::from_io_error(error).is_some_and(|errno| missing.contains(&errno))
+}
+
+/// Where connections come from, as it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Source {
+    Address(IpAddr),
+    /// A network of IPv6, /64.
+    Network(u64),
+}
+
 /// How many connections are open from where.
 #[derive(Debug, Default)]
-struct Sources(Mutex<HashMap<IpAddr, usize>>);
+struct Sources(Mutex<HashMap<Source, usize>>);
 
 /// A connection that is counted until this is dropped.
 #[derive(Debug)]
 struct Counted {
     sources: Arc<Sources>,
-    from: IpAddr,
+    from: Vec<Source>,
 }
 
 impl Sources {
-    /// Counts a connection; `None` where `most` are open from there.
-    fn count(self: &Arc<Self>, address: SocketAddr, most: usize) -> Option<Counted> {
-        let from = address.ip().to_canonical();
+    /// Counts a connection; `None` where the most that are allowed are open from there.
+    fn count(self: &Arc<Self>, address: SocketAddr, limits: &Limits) -> Option<Counted> {
+        let ip = address.ip().to_canonical();
+        let mut from = vec![(Source::Address(ip), limits.connections_of_one)];
+        if let IpAddr::V6(ip) = ip {
+            let [a, b, c, d, e, f, g, h, ..] = ip.octets();
+            let network = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+            from.push((Source::Network(network), limits.connections_of_network));
+        }
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(from).or_default();
-        if *count >= most {
+        let is_full = |(source, most): &(Source, usize)| open.get(source).unwrap_or(&0) >= most;
+        if from.iter().any(is_full) {
             return None;
         }
-        *count += 1;
+        let from: Vec<Source> = from.into_iter().map(|(source, _)| source).collect();
+        for source in &from {
+            *open.entry(*source).or_default() += 1;
+        }
         let sources = self.clone();
         Some(Counted { sources, from })
     }
@@ -103,10 +129,12 @@ impl Drop for Counted {
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.from) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.from);
+        for source in &self.from {
+            if let Some(count) = open.get_mut(source) {
+                *count -= 1;
+                if *count == 0 {
+                    open.remove(source);
+                }
             }
         }
     }
@@ -137,7 +165,7 @@ where
                 continue;
             }
         };
-        let Some(counted) = sources.count(address, limits.connections_of_one) else {
+        let Some(counted) = sources.count(address, &limits) else {
             continue;
         };
         let (acceptor, service) = (acceptor.clone(), service.clone());
@@ -181,7 +209,11 @@ mod tests {
     #[test]
     fn one_address_gets_its_share_and_no_more() {
         let sources = Arc::new(Sources::default());
-        let count = |address: &str| sources.count(address.parse().unwrap(), 2);
+        let limits = Limits {
+            connections_of_one: 2,
+            ..Limits::default()
+        };
+        let count = |address: &str| sources.count(address.parse().unwrap(), &limits);
         let first = count("10.77.0.11:1000");
         let second = count("[::ffff:10.77.0.11]:1001");
         assert!(first.is_some() && second.is_some());
@@ -191,5 +223,35 @@ mod tests {
         assert!(count("10.77.0.11:1003").is_some());
         drop(second);
         assert!(sources.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_share_what_it_gets() {
+        let sources = Arc::new(Sources::default());
+        let limits = Limits {
+            connections_of_one: 2,
+            connections_of_network: 3,
+            ..Limits::default()
+        };
+        let count = |address: &str| sources.count(address.parse().unwrap(), &limits);
+        let open: Vec<_> = (1..=3)
+            .map(|host| count(&format!("[fd00::{host}:1]:1000")))
+            .collect();
+        assert!(open.iter().all(Option::is_some));
+        assert!(count("[fd00::ffff:0:0:4]:1000").is_none());
+        assert!(count("[fd00:0:0:1::1]:1000").is_some());
+        drop(open);
+        assert!(sources.0.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_no_missing_ipv6() {
+        // Without IPv6 there is nothing to see.
+        let Ok(taken) = TcpListener::bind("[::1]:0").await else {
+            return;
+        };
+        let port = taken.local_addr().unwrap().port();
+        let refused = listen(SocketAddr::from(([0u16; 8], port))).await;
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -1,8 +1,9 @@
 //! etcd's data on this node, as far as it can be told from beside it.
 //!
 //! Each new member of the node has a generation of data: the folder `member-N`, which is etcd's alone. Beside it
-//! [`crate::guard`], which runs as etcd's user, keeps one of two files:
+//! [`crate::guard`], which runs as etcd's user, keeps files:
 //!
+//! - `member-N.first`, from before the first start on: which start of etcd.service that was.
 //! - `member-N.started`, from before the first start on: the version of etcd that was started last.
 //! - `member-N.lost`, once a generation that had been started was found without etcd's log.
 
@@ -35,6 +36,11 @@ pub(crate) fn of(folder: &Path) -> Data {
 /// The file that says that the data was started, and by what.
 pub(crate) fn started_file(folder: &Path) -> PathBuf {
     beside(folder, ".started")
+}
+
+/// The file that says which start was the first one.
+pub(crate) fn first_file(folder: &Path) -> PathBuf {
+    beside(folder, ".first")
 }
 
 /// The file that says that the data is lost.

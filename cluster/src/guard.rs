@@ -7,6 +7,10 @@
 //! - Before a newer minor version first starts on older data, the data is copied to `member-N.before-MAJOR.MINOR`.
 //! - Once a member is confirmed, the data of the members before it is removed.
 //!
+//! PID 1 reads the environment anew for each command, so that etcd may start on the generation after the one that was
+//! looked at. That is only ever a learner's: before it may vote, its log is on the disk, and each later start looks at
+//! it. A generation that begins a cluster follows a lost one, which is refused.
+//!
 //! What it keeps beside the data is told in [`crate::data`].
 
 use std::fs;
@@ -16,13 +20,15 @@ use std::process::{Command, ExitCode};
 
 use client::key_file::{self, SECRET};
 
-use crate::data::{beside, lost_file, started_file};
+use crate::data::{beside, first_file, lost_file, started_file};
 
 /// Debian's etcd.
 const ETCD: &str = "/usr/bin/etcd";
 /// Set by the EnvironmentFile that the master has written: the data folder, and whether a quorum has seen it run.
 const DATA_DIR: &str = "ETCD_DATA_DIR";
 pub(crate) const CONFIRMED: &str = "BEDPLATE_ETCD_CONFIRMED";
+/// PID 1 sets it, the same for all commands of one start.
+const INVOCATION: &str = "INVOCATION_ID";
 /// The argument after etcd has ended.
 const ENDED: &str = "ended";
 /// Deepest folder that is copied; etcd's is `member/wal`.
@@ -66,22 +72,44 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
     }
 }
 
-fn run(args: &[String]) -> Result<(), String> {
-    let data = std::env::var_os(DATA_DIR).map(PathBuf::from);
-    let data =
-        data.ok_or_else(|| format!("{DATA_DIR} is not set; bedplate-etcd.service writes it"))?;
-    let confirmed = std::env::var(CONFIRMED).is_ok_and(|value| value == "true");
-    match args {
-        [] => {}
-        [word] if word == ENDED => return ended(&data, confirmed),
-        _ => return Err(format!("etcd-guard takes nothing or `{ENDED}`")),
+/// One start of etcd, as its environment tells it.
+#[derive(Debug, Clone)]
+pub(crate) struct Start {
+    /// The data folder.
+    pub(crate) data: PathBuf,
+    /// A quorum has seen it run.
+    pub(crate) confirmed: bool,
+    /// Which start it is.
+    pub(crate) invocation: String,
+}
+
+impl Start {
+    fn of_environment() -> Result<Self, String> {
+        let set_by = |name, who| move || format!("{name} is not set; {who} does that");
+        let data = std::env::var_os(DATA_DIR).map(PathBuf::from);
+        Ok(Self {
+            data: data.ok_or_else(set_by(DATA_DIR, "bedplate-etcd.service"))?,
+            confirmed: std::env::var(CONFIRMED).is_ok_and(|value| value == "true"),
+            invocation: std::env::var(INVOCATION).map_err(|_| set_by(INVOCATION, "PID 1")())?,
+        })
     }
+}
+
+fn run(args: &[String]) -> Result<(), String> {
+    let start = Start::of_environment()?;
+    match args {
+        [] => before_start(&start, installed_version),
+        [word] if word == ENDED => ended(&start),
+        _ => Err(format!("etcd-guard takes nothing or `{ENDED}`")),
+    }
+}
+
+fn installed_version() -> Result<Version, String> {
     let said = Command::new(ETCD)
         .arg("--version")
         .output()
         .map_err(|error| format!("{ETCD}: {error}"))?;
-    let ours = version_of(&String::from_utf8_lossy(&said.stdout))?;
-    before_start(&data, confirmed, ours)
+    version_of(&String::from_utf8_lossy(&said.stdout))
 }
 
 /// Reads `etcd --version`.
@@ -94,7 +122,11 @@ fn version_of(said: &str) -> Result<Version, String> {
 }
 
 /// Looks at the data; etcd may start if this says so.
-pub(crate) fn before_start(data: &Path, confirmed: bool, ours: Version) -> Result<(), String> {
+pub(crate) fn before_start(
+    start: &Start,
+    version: impl FnOnce() -> Result<Version, String>,
+) -> Result<(), String> {
+    let data = start.data.as_path();
     let told = |error: io::Error| format!("{}: {error}", data.display());
     let started = started_file(data);
     let written = match fs::read_to_string(&started) {
@@ -102,48 +134,82 @@ pub(crate) fn before_start(data: &Path, confirmed: bool, ours: Version) -> Resul
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(format!("{}: {error}", started.display())),
     };
-    if has_log(data).map_err(told)? {
-        check_version(data, written.as_deref(), ours)?;
-        // It has come back.
-        remove(&lost_file(data)).map_err(told)?;
-    } else if confirmed || written.is_some() || data.exists() || lost_file(data).exists() {
+    let first = !has_log(data).map_err(told)?;
+    // Before all that may fail: whatever comes, the loss is noted.
+    if first
+        && (start.confirmed || written.is_some() || may_have_been_started(data).map_err(told)?)
+    {
         key_file::write(&lost_file(data), b"", SECRET).map_err(told)?;
         return Err(format!(
             "{} was started and has no log any more: the member is to be replaced",
             data.display()
         ));
     }
+    let ours = version()?;
+    if first {
+        key_file::write(&first_file(data), start.invocation.as_bytes(), SECRET).map_err(told)?;
+    } else {
+        check_version(data, written.as_deref(), ours)?;
+        // It has come back.
+        remove(&lost_file(data)).map_err(told)?;
+    }
     // From here on there may be votes in it.
     if written != Some(format!("{ours}\n")) {
         key_file::write(&started, format!("{ours}\n").as_bytes(), SECRET).map_err(told)?;
     }
-    if confirmed {
+    if start.confirmed {
         remove_replaced(data).map_err(told)?;
     }
     Ok(())
 }
 
-/// etcd ended. Where it has not come to make its log, it has not voted: the next start is again the first one.
-pub(crate) fn ended(data: &Path, confirmed: bool) -> Result<(), String> {
+fn may_have_been_started(data: &Path) -> io::Result<bool> {
+    Ok(data.try_exists()? || lost_file(data).try_exists()?)
+}
+
+/// etcd ended. Where its first start has not come to make its log, it has not voted: the next start is again the
+/// first one.
+pub(crate) fn ended(start: &Start) -> Result<(), String> {
+    let data = start.data.as_path();
     let told = |error: io::Error| format!("{}: {error}", data.display());
     let log = data.join("member/wal").try_exists().map_err(told)?;
-    if confirmed || log || lost_file(data).exists() {
+    let lost = lost_file(data).try_exists().map_err(told)?;
+    if start.confirmed || log || lost || !was_first(start).map_err(told)? {
         return Ok(());
     }
     log::info!("etcd ended before it wrote anything to {}", data.display());
-    remove(data).map_err(told)?;
-    remove(&started_file(data)).map_err(told)
+    for gone in [data, &started_file(data), &first_file(data)] {
+        remove(gone).map_err(told)?;
+    }
+    Ok(())
+}
+
+/// Whether this very start was the data's first one. What an earlier start has left is not taken back.
+fn was_first(start: &Start) -> io::Result<bool> {
+    match fs::read(first_file(&start.data)) {
+        Ok(invocation) => Ok(invocation == start.invocation.as_bytes()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether etcd's log is there, which etcd makes before all else, and at one stroke.
 fn has_log(data: &Path) -> io::Result<bool> {
     match fs::read_dir(data.join("member/wal")) {
-        Ok(mut entries) => Ok(entries.any(|entry| {
-            entry.is_ok_and(|entry| entry.path().extension().is_some_and(|end| end == "wal"))
-        })),
+        Ok(entries) => has_wal(entries.map(|entry| entry.map(|entry| entry.path()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// A folder that cannot be read to its end is no empty one.
+fn has_wal(paths: impl Iterator<Item = io::Result<PathBuf>>) -> io::Result<bool> {
+    for path in paths {
+        if path?.extension().is_some_and(|end| end == "wal") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Data is never started on by an older minor version, and by a newer one only after a copy.
@@ -210,13 +276,11 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// Copies the data whole or not at all; a copy that is there already is that of the first attempt.
 fn keep_copy(data: &Path, copy: &Path) -> io::Result<()> {
-    if copy.exists() {
+    if copy.try_exists()? {
         return Ok(());
     }
     let partial = copy.with_extension("partial");
-    if partial.exists() {
-        fs::remove_dir_all(&partial)?;
-    }
+    remove(&partial)?;
     copy_folder(data, &partial, MAX_DEPTH)?;
     fs::rename(&partial, copy)
 }
@@ -245,159 +309,4 @@ fn copy_folder(from: &Path, to: &Path, depth: usize) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::data::Data;
-
-    const V35: Version = Version { major: 3, minor: 5 };
-    const V36: Version = Version { major: 3, minor: 6 };
-
-    /// A data folder with a log in it.
-    fn data(folder: &Path, generation: u32) -> PathBuf {
-        let data = folder.join(format!("member-{generation}"));
-        fs::create_dir_all(data.join("member/wal")).unwrap();
-        fs::write(data.join("member/wal/0.wal"), b"votes").unwrap();
-        data
-    }
-
-    /// Before it is confirmed.
-    fn guard(data: &Path, ours: Version) -> Result<(), String> {
-        before_start(data, false, ours)
-    }
-
-    #[test]
-    fn the_version_is_read_from_etcds_own_words() {
-        let said = "etcd Version: 3.5.16\nGit SHA: Not provided\nGo Version: go1.24.0\n";
-        assert_eq!(version_of(said), Ok(V35));
-        assert!(version_of("").is_err() && version_of("etcd Version: three").is_err());
-    }
-
-    #[test]
-    fn the_first_start_is_noted_with_its_version() {
-        let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("member-1");
-        guard(&data, V35).unwrap();
-        assert_eq!(fs::read_to_string(started_file(&data)).unwrap(), "3.5\n");
-        assert_eq!(crate::data::of(&data), Data::Started);
-    }
-
-    #[test]
-    fn data_that_was_started_and_has_no_log_is_never_started_on_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let started = folder.path().join("member-1");
-        guard(&started, V35).unwrap();
-        let emptied = folder.path().join("member-2");
-        fs::create_dir_all(emptied.join("member/wal")).unwrap();
-        for data in [started, emptied] {
-            for _ in 0..2 {
-                assert!(guard(&data, V35).unwrap_err().contains("no log any more"));
-                assert_eq!(crate::data::of(&data), Data::Lost);
-            }
-            ended(&data, false).unwrap();
-            assert_eq!(crate::data::of(&data), Data::Lost);
-        }
-        let confirmed = folder.path().join("member-3");
-        before_start(&confirmed, true, V35).unwrap_err();
-        assert_eq!(crate::data::of(&confirmed), Data::Lost);
-    }
-
-    #[test]
-    fn data_that_comes_back_is_started_on() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("member-1");
-        before_start(&path, true, V35).unwrap_err();
-        data(folder.path(), 1);
-        before_start(&path, true, V35).unwrap();
-        assert_eq!(crate::data::of(&path), Data::Started);
-    }
-
-    #[test]
-    fn what_is_left_of_a_confirmed_member_is_not_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        let data = data(folder.path(), 1);
-        fs::remove_dir_all(data.join("member/wal")).unwrap();
-        ended(&data, true).unwrap();
-        assert!(data.join("member").exists());
-    }
-
-    #[test]
-    fn a_start_that_came_to_nothing_does_not_count() {
-        let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("member-1");
-        for _ in 0..2 {
-            guard(&data, V35).unwrap();
-            fs::create_dir_all(data.join("member/wal.tmp")).unwrap();
-            ended(&data, false).unwrap();
-            assert_eq!(crate::data::of(&data), Data::Unused);
-        }
-    }
-
-    #[test]
-    fn an_etcd_that_ended_keeps_its_data() {
-        let folder = tempfile::tempdir().unwrap();
-        let data = data(folder.path(), 1);
-        guard(&data, V35).unwrap();
-        ended(&data, false).unwrap();
-        guard(&data, V35).unwrap();
-        assert!(data.join("member/wal/0.wal").exists());
-    }
-
-    #[test]
-    fn data_of_a_newer_minor_version_is_not_started_on() {
-        let folder = tempfile::tempdir().unwrap();
-        let old = data(folder.path(), 1);
-        guard(&old, V36).unwrap();
-        let refused = before_start(&old, true, V35).unwrap_err();
-        assert!(
-            refused.contains("written by etcd 3.6, this image has 3.5"),
-            "{refused}"
-        );
-        assert_eq!(fs::read_to_string(started_file(&old)).unwrap(), "3.6\n");
-        // That of a replacement is another matter.
-        guard(&folder.path().join("member-2"), V35).unwrap();
-    }
-
-    #[test]
-    fn a_newer_version_starts_after_a_copy_of_the_data() {
-        let folder = tempfile::tempdir().unwrap();
-        let data = data(folder.path(), 1);
-        guard(&data, V35).unwrap();
-        fs::create_dir(folder.path().join("member-1.before-3.partial")).unwrap();
-        guard(&data, V36).unwrap();
-        let kept = folder.path().join("member-1.before-3.6/member/wal/0.wal");
-        assert_eq!(fs::read(&kept).unwrap(), b"votes");
-        fs::write(data.join("member/wal/0.wal"), b"more votes").unwrap();
-        guard(&data, V36).unwrap();
-        assert_eq!(fs::read(&kept).unwrap(), b"votes");
-    }
-
-    #[test]
-    fn data_of_replaced_members_is_removed_once_the_new_one_is_confirmed() {
-        let folder = tempfile::tempdir().unwrap();
-        let (old, new) = (data(folder.path(), 1), data(folder.path(), 2));
-        guard(&old, V35).unwrap();
-        guard(&old, V36).unwrap();
-        fs::create_dir(folder.path().join("member-x")).unwrap();
-        guard(&new, V36).unwrap();
-        assert!(old.exists());
-        before_start(&new, true, V35).unwrap_err();
-        assert!(old.exists(), "what is refused removes nothing");
-        before_start(&new, true, V36).unwrap();
-        let mut left: Vec<String> = fs::read_dir(folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        left.sort();
-        assert_eq!(left, ["member-2", "member-2.started", "member-x"]);
-    }
-
-    #[test]
-    fn a_version_that_is_garbage_stops_etcd() {
-        let folder = tempfile::tempdir().unwrap();
-        let data = data(folder.path(), 1);
-        for garbage in [b"".as_slice(), b"three", b"\xffgarbage"] {
-            fs::write(started_file(&data), garbage).unwrap();
-            assert!(guard(&data, V35).is_err());
-        }
-    }
-}
+mod tests;

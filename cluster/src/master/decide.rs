@@ -15,6 +15,7 @@
 //! | record | etcd's data | stage | a quorum answers | none answers |
 //! |---|---|---|---|---|
 //! | none | - | `Empty` | replace | begin, if nobody has data |
+//! | new, of another list of masters | never started | `Empty` | replace | begin, if nobody has data |
 //! | new | never started | `Bootstrapping` | start, if it is still expected | start, if all have decided |
 //! | existing | never started | `Joining` | start, if it is still expected | begin, if nobody has data |
 //! | unconfirmed | started | `Started` | start, if it is still a member | start |
@@ -73,7 +74,7 @@ pub(crate) const RECORD_VERSION: u32 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Stage {
-    /// Nothing decided, no data.
+    /// Nothing decided for the masters that the config lists, no data.
     Empty,
     /// In a new cluster that it has not started etcd for.
     Bootstrapping,
@@ -155,11 +156,17 @@ impl Record {
     pub(crate) fn data_folder(&self) -> String {
         format!("member-{}", self.generation)
     }
+
+    /// Whether its first members are these, in whatever order.
+    fn begins_with(&self, seats: &[Seat]) -> bool {
+        let among = |seat: &Seat| self.initial_cluster.contains(seat);
+        self.initial_cluster.len() == seats.len() && seats.iter().all(among)
+    }
 }
 
 impl Stage {
-    /// The left half of the table.
-    pub(crate) fn of(record: Option<&Record>, data: Data) -> Self {
+    /// The left half of the table, for a node whose config lists these masters.
+    pub(crate) fn of(record: Option<&Record>, data: Data, seats: &[Seat]) -> Self {
         let Some(record) = record else {
             return Self::Empty;
         };
@@ -168,7 +175,9 @@ impl Stage {
             (true, Data::Unused | Data::Lost, _) => Self::Gone,
             (false, Data::Started, _) => Self::Started,
             (false, Data::Lost, _) => Self::Lost,
-            (false, Data::Unused, Mode::New) => Self::Bootstrapping,
+            (false, Data::Unused, Mode::New) if record.begins_with(seats) => Self::Bootstrapping,
+            // The list was edited before etcd's first start, and nobody has started with the one before.
+            (false, Data::Unused, Mode::New) => Self::Empty,
             (false, Data::Unused, Mode::Existing) => Self::Joining,
         }
     }
@@ -181,7 +190,7 @@ impl Stage {
 
 /// Decides. Called again and again, also while etcd runs.
 pub(crate) fn decide(sight: &Sight) -> Decision {
-    let stage = Stage::of(sight.record.as_ref(), sight.data);
+    let stage = Stage::of(sight.record.as_ref(), sight.data, &sight.seats);
     match (&sight.members, &sight.record) {
         (Some(members), Some(record)) => match still_expected(sight, stage, record, members) {
             Some(record) => Decision::Start { record },
@@ -260,6 +269,7 @@ fn start_together(sight: &Sight, record: &Record) -> Decision {
     }
     let reasons = reasons(&sight.peers, |stage| match stage {
         Stage::Empty | Stage::Joining => Some("has not decided yet"),
+        Stage::Gone => Some(DATA_GONE),
         _ => None,
     });
     if reasons.is_empty() {
@@ -271,6 +281,9 @@ fn start_together(sight: &Sight, record: &Record) -> Decision {
     }
 }
 
+/// What a master says of another one that is [`Stage::Gone`].
+const DATA_GONE: &str = "was a member, and its data of etcd is gone";
+
 /// No cluster answers: a new one begins, or the others are waited for.
 fn begin(sight: &Sight, stage: Stage) -> Decision {
     const WITHOUT_QUORUM: Option<&str> = Some("has etcd's data, but no quorum answers yet");
@@ -280,17 +293,21 @@ fn begin(sight: &Sight, stage: Stage) -> Decision {
     };
     // The power went before this node's first vote, and the others are too few without it.
     let able = answers(|stage| stage.has_data() || *stage == Stage::Bootstrapping);
-    let needed = stage == Stage::Lost && able <= sight.seats.len() / 2;
+    let of_this_list = |record: &Record| record.begins_with(&sight.seats);
+    let needed = stage == Stage::Lost
+        && sight.record.as_ref().is_some_and(of_this_list)
+        && able <= sight.seats.len() / 2;
     let mut reasons = reasons(&sight.peers, |stage| match stage {
         Stage::Started | Stage::Member if !needed => WITHOUT_QUORUM,
-        Stage::Gone if !needed => Some("was a member, and its data of etcd is gone"),
+        Stage::Gone if !needed => Some(DATA_GONE),
         _ => None,
     });
     if stage == Stage::Gone {
-        reasons.insert(
-            0,
-            "this node's data of etcd is gone; a quorum of the others must replace it".to_owned(),
-        );
+        let way_out = match sight.peers.as_slice() {
+            [] => "there is no other master: wipe this node's state, and a new cluster begins",
+            _ => "a quorum of the others must replace it",
+        };
+        reasons.insert(0, format!("this node's data of etcd is gone; {way_out}"));
     }
     if reasons.is_empty() {
         Decision::Keep {
@@ -346,6 +363,12 @@ pub(crate) fn confirmed(record: &Record, member: &Member) -> Option<Record> {
         member_id: Some(member.id),
         ..record.clone()
     })
+}
+
+/// The member that a running etcd is, where it is another one than that of the record: the process has not ended yet.
+pub(crate) fn replaced(record: &Record, running: u64) -> Option<u64> {
+    let is_another = record.member_id.is_some_and(|id| id != running);
+    is_another.then_some(running)
 }
 
 /// The members as etcd wants them at its start: every peer URL with a name.

@@ -11,8 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
+use axum::http::header::CONNECTION;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
@@ -28,6 +30,8 @@ use super::{credentials, record};
 
 /// Most bytes of a join request.
 const MAX_BODY: usize = 16 * 1024;
+/// How long a request may take, its body too: who has no certificate may begin one.
+const DEADLINE: Duration = Duration::from_secs(15);
 /// Joins per second, and how many may come at once: a whole cluster that is switched on.
 const JOINS_PER_SECOND: f64 = 5.0;
 const JOIN_BURST: f64 = 50.0;
@@ -52,6 +56,7 @@ pub(super) struct Endpoint {
     data: PathBuf,
     record: Mutex<Option<Record>>,
     joins: Mutex<RateLimit>,
+    deadline: Duration,
 }
 
 impl Endpoint {
@@ -63,6 +68,7 @@ impl Endpoint {
             data,
             record: Mutex::new(None),
             joins,
+            deadline: DEADLINE,
         })
     }
 
@@ -74,7 +80,8 @@ impl Endpoint {
     /// Looked up each time: from one moment to the next etcd is started.
     fn stage(&self) -> Stage {
         let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        Stage::of(record.as_ref(), record::data(record.as_ref(), &self.data))
+        let data = record::data(record.as_ref(), &self.data);
+        Stage::of(record.as_ref(), data, &self.seats)
     }
 
     /// The router of one connection.
@@ -84,6 +91,7 @@ impl Endpoint {
             .route("/v1/peer", get(peer_answer))
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .layer(Extension(peer))
+            .layer(from_fn_with_state(self.clone(), in_time))
             .with_state(self.clone())
     }
 }
@@ -96,6 +104,20 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         (self.0, Json(ApiError { error: self.1 })).into_response()
     }
+}
+
+/// A request that takes too long is given up, and its connection with it: what it still has to say is not waited for.
+async fn in_time(State(endpoint): State<Arc<Endpoint>>, request: Request, next: Next) -> Response {
+    let late = |_| {
+        let refusal = Refusal(
+            StatusCode::REQUEST_TIMEOUT,
+            "the request took too long".to_owned(),
+        );
+        ([(CONNECTION, "close")], refusal).into_response()
+    };
+    tokio::time::timeout(endpoint.deadline, next.run(request))
+        .await
+        .unwrap_or_else(late)
 }
 
 async fn peer_answer(
@@ -223,6 +245,8 @@ mod tests {
     use super::*;
     use crate::master::decide::{Mode, RECORD_VERSION};
     use crate::master::tests::cluster;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     fn request(config: &Config, name: &str) -> JoinRequest {
         JoinRequest {
@@ -336,6 +360,34 @@ mod tests {
             holder: None,
         };
         assert!(peer_answer(State(endpoint), Extension(peer)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_comes_is_not_waited_for() {
+        let config = cluster(&["127.0.0.2"]).remove(0);
+        let endpoint = Arc::new(Endpoint {
+            deadline: Duration::from_millis(50),
+            ..Arc::into_inner(Endpoint::new(config, Vec::new(), PathBuf::new())).unwrap()
+        });
+        let peer = Peer {
+            address: "127.0.0.9:1".parse().unwrap(),
+            holder: None,
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let router = endpoint.router(peer);
+        tokio::spawn(async { axum::serve(listener, router).await });
+        let head = "POST /v1/join HTTP/1.1\r\nHost: dev-1\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{";
+        client.write_all(head.as_bytes()).await.unwrap();
+        let mut said = String::new();
+        let cut_off = client.read_to_string(&mut said);
+        tokio::time::timeout(Duration::from_secs(60), cut_off)
+            .await
+            .expect("the connection stays open")
+            .unwrap();
+        assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
     }
 
     #[test]

@@ -48,6 +48,8 @@ const CONNECTIONS_OF_ONE: usize = 8;
 /// How often to look while something is to be done, and when all is well.
 const BUSY: Duration = Duration::from_secs(1);
 const CALM: Duration = Duration::from_secs(3);
+/// Looks at which the process of a member that was replaced may still answer before that is said.
+const LOOKS_TO_END: u32 = 30;
 
 /// Why the program ends. PID 1 starts it again.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +156,8 @@ struct Master {
     servers: JoinSet<()>,
     /// The record that etcd's environment is made of; `None` before READY.
     started: Option<Record>,
+    /// Looks since the last one at which etcd was not that of a member before.
+    outlived: u32,
 }
 
 impl Master {
@@ -188,6 +192,7 @@ impl Master {
             record,
             view,
             started: None,
+            outlived: 0,
             config,
             places,
         };
@@ -281,7 +286,7 @@ impl Master {
         let data = record::data(record.as_ref(), &self.places.data);
         let members = self.links.members().await;
         // The other masters are asked only where a new cluster might begin.
-        let alone = members.is_none() && !Stage::of(record.as_ref(), data).has_data();
+        let alone = members.is_none() && !Stage::of(record.as_ref(), data, &seats).has_data();
         let peers = if alone {
             self.links.peers(&seats).await
         } else {
@@ -328,7 +333,8 @@ impl Master {
     }
 
     /// Lets etcd start with the record: its environment is that of the record from here on. etcd of a member that
-    /// was taken out ends by itself, and PID 1 starts it again, as the new one.
+    /// was taken out ends by itself, and PID 1 starts it again, as the new one; where it does not, [`Self::outlived`]
+    /// says so.
     fn start_etcd(&mut self, record: Record) -> Result<(), Error> {
         if self.record.as_ref() != Some(&record) {
             self.keep(record.clone())?;
@@ -373,11 +379,12 @@ impl Master {
     async fn attend(&mut self, sight: &Sight) -> Result<bool, Error> {
         let statuses = self.links.statuses().await;
         let members = sight.members.as_deref();
-        self.view.members(&self.seats, members, &statuses);
         let own = statuses
             .iter()
             .find(|(name, _)| *name == self.own.name)
             .and_then(|(_, status)| status.as_ref());
+        let outlived = self.outlived(own.map(|own| own.member_id));
+        self.view.members(&self.seats, members, &statuses, outlived);
         let (Some(own), Some(members)) = (own, members) else {
             return Ok(false);
         };
@@ -399,6 +406,21 @@ impl Master {
             statuses.iter().all(|(_, status)| status.is_some())
                 && members.len() == self.seats.len(),
         )
+    }
+
+    /// Why a person is needed, where the process of a member that was replaced does not end.
+    fn outlived(&mut self, running: Option<u64>) -> Option<String> {
+        let record = self.record.as_ref();
+        let before = running.and_then(|running| decide::replaced(record?, running));
+        self.outlived = before.map_or(0, |_| self.outlived.saturating_add(1));
+        let before = before.filter(|_| self.outlived >= LOOKS_TO_END)?;
+        let reason = format!(
+            "etcd still runs as member {before:x}, which was replaced: restart etcd.service"
+        );
+        if self.outlived == LOOKS_TO_END {
+            log::warn!("{reason}");
+        }
+        Some(reason)
     }
 
     /// From now on the data is never begun anew.

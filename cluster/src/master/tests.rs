@@ -159,15 +159,19 @@ impl Machine {
         let Some(data) = value("ETCD_DATA_DIR").map(Path::new) else {
             return;
         };
-        let confirmed = value(guard::CONFIRMED) == Some("true");
+        let start = guard::Start {
+            data: data.to_owned(),
+            confirmed: value(guard::CONFIRMED) == Some("true"),
+            invocation: "the one that this node waits for".to_owned(),
+        };
         if let Some(etcd) = &mut self.etcd {
             if etcd.try_wait().unwrap().is_none() {
                 return;
             }
             self.etcd = None;
-            guard::ended(data, confirmed).unwrap();
+            guard::ended(&start).unwrap();
         }
-        if let Err(reason) = guard::before_start(data, confirmed, "3.5".parse().unwrap()) {
+        if let Err(reason) = guard::before_start(&start, || "3.5".parse()) {
             eprintln!("{reason}");
             return;
         }

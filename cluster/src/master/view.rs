@@ -81,17 +81,19 @@ impl View {
         };
     }
 
-    /// While etcd runs.
+    /// While etcd runs; `trouble` is that of this node's own.
     pub(super) fn members(
         &self,
         seats: &[Seat],
         members: Option<&[Member]>,
         statuses: &[(String, Option<Status>)],
+        trouble: Option<String>,
     ) {
-        let (told, waiting) = match members {
+        let (told, mut waiting) = match members {
             Some(members) => (with_quorum(seats, members, statuses), Vec::new()),
             None => without_quorum(seats, statuses),
         };
+        waiting.extend(trouble);
         let mut view = self.lock();
         view.decided = true;
         view.members = told;
@@ -151,9 +153,12 @@ fn without_quorum(
         ..EtcdMember::default()
     };
     let silent = statuses.iter().filter(|(_, status)| status.is_none());
-    let waiting =
-        silent.map(|(name, _)| format!("etcd has no quorum: {name}'s member does not answer"));
-    (seats.iter().map(describe).collect(), waiting.collect())
+    let silent: Vec<&str> = silent.map(|(name, _)| name.as_str()).collect();
+    let reason = match silent.as_slice() {
+        [] => "etcd has no quorum yet; all members answer".to_owned(),
+        silent => format!("etcd has no quorum; no answer from {}", silent.join(", ")),
+    };
+    (seats.iter().map(describe).collect(), vec![reason])
 }
 
 #[cfg(test)]
@@ -219,8 +224,18 @@ mod tests {
         ];
         let (told, waiting) = without_quorum(&seats(), &statuses);
         assert!(told.len() == 3 && told.iter().all(|member| !member.healthy && !member.leader));
-        assert_eq!(waiting.len(), 2);
-        assert!(waiting[0].contains("dev-2"));
+        assert_eq!(waiting, ["etcd has no quorum; no answer from dev-2, dev-3"]);
+    }
+
+    #[test]
+    fn the_next_look_leaves_nothing_of_the_one_before() {
+        let view = View::default();
+        let statuses = [("dev-1".to_owned(), status(1, 1))];
+        let trouble = Some("etcd still runs as member 1".to_owned());
+        view.members(&seats(), None, &statuses, trouble);
+        assert_eq!(view.lock().waiting.len(), 2);
+        view.members(&seats(), Some(&members()), &statuses, None);
+        assert!(view.lock().waiting.is_empty());
     }
 
     #[tokio::test]

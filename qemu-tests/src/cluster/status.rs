@@ -204,9 +204,10 @@ fn ask_node(node: &Node) -> Result<Answer, String> {
     runtime.block_on(async {
         let client = NodeClient::new(&node.target).map_err(|error| error.to_string())?;
         let asking = async {
-            let status = client.status().await.map_err(|error| error.to_string())?;
-            // A node without etcd has no members to tell; its own status counts all the same.
+            // A node without etcd has no members to tell; its own status counts all the same. It is asked last: what
+            // it waits for must not be older than the members' health.
             let members = client.etcd_members().await.unwrap_or_default();
+            let status = client.status().await.map_err(|error| error.to_string())?;
             Ok((status, members))
         };
         let late = |_| Err("does not answer".to_owned());
@@ -231,30 +232,36 @@ fn view(node: &Node, answer: Option<&Result<Answer, Silence>>) -> NodeView {
             given_up: given_up.clone(),
             ..known
         },
-        Some(Ok((status, _))) => {
-            let mut notes = status.waiting.clone();
-            notes.extend(status.degraded.iter().cloned());
-            // Of a good config the message only says where it came from.
-            if status.config != "ok" {
-                notes.extend(status.config_message.clone());
-            }
-            NodeView {
-                reachable: true,
-                ready: status.ready,
-                root_verified: status.root_verified,
-                image: status.image.clone(),
-                version: status.version.clone(),
-                kernel: status.kernel.clone(),
-                roles: status.roles.clone(),
-                ephemeral: status.ephemeral,
-                config: status.config.clone(),
-                previous_boot: status.previous_boot.clone(),
-                uptime_seconds: status.uptime_seconds,
-                notes,
-                ..known
-            }
+        Some(Ok((status, _))) => NodeView {
+            reachable: true,
+            ready: status.ready,
+            root_verified: status.root_verified,
+            image: status.image.clone(),
+            version: status.version.clone(),
+            kernel: status.kernel.clone(),
+            roles: status.roles.clone(),
+            ephemeral: status.ephemeral,
+            config: status.config.clone(),
+            previous_boot: status.previous_boot.clone(),
+            uptime_seconds: status.uptime_seconds,
+            notes: notes(status),
+            ..known
+        },
+    }
+}
+
+/// What a node says of itself beside its facts, each thing once.
+fn notes(status: &NodeStatus) -> Vec<String> {
+    // Of a good config the message only says where it came from.
+    let config = status.config_message.iter();
+    let config = config.filter(|_| status.config != "ok");
+    let mut notes: Vec<String> = Vec::new();
+    for said in status.waiting.iter().chain(&status.degraded).chain(config) {
+        if !notes.contains(said) {
+            notes.push(said.clone());
         }
     }
+    notes
 }
 
 #[cfg(test)]
@@ -326,5 +333,21 @@ mod tests {
             line.starts_with("dev-1 off, dev-2 does not answer (connection refused), dev-3 ready"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn what_a_node_says_twice_is_noted_once() {
+        let mut status = NodeStatus {
+            waiting: ["no quorum", "no disk", "no quorum"]
+                .map(str::to_owned)
+                .into(),
+            degraded: vec!["no disk".to_owned()],
+            config: "ok".to_owned(),
+            config_message: Some("read from the disk".to_owned()),
+            ..NodeStatus::default()
+        };
+        assert_eq!(notes(&status), ["no quorum", "no disk"]);
+        status.config = "invalid".to_owned();
+        assert_eq!(notes(&status).len(), 3);
     }
 }

@@ -1,9 +1,10 @@
 //! Clusters of three to five masters, played through in any order: power cuts, wiped disks, partitions, writes.
 //!
 //! etcd is played by what raft says about logs: who leads has a majority of the voters behind it, none of which has
-//! a newer log. A disk is lost only while the rest still is a majority. Then:
+//! a newer log. A disk is lost only while the rest still is a majority, and the list of masters is edited only before
+//! etcd's first start. Then:
 //!
-//! - No two clusters: never can both sides of a partition find a leader.
+//! - No two clusters: never can both sides of a partition find a leader, and whoever can lead began with the same.
 //! - No loss: whoever can lead has every write that was acknowledged.
 //! - No person: once all is switched on and connected, every master becomes a voting member, by itself.
 
@@ -42,6 +43,14 @@ impl Log {
     fn voters(&self) -> Vec<u64> {
         let voters = self.members().iter().filter(|member| !member.learner);
         voters.map(|member| member.id).collect()
+    }
+
+    /// What it began with.
+    fn first(&self) -> Option<&[Member]> {
+        self.entries.iter().find_map(|(_, entry)| match entry {
+            Entry::Members(members) => Some(members.as_slice()),
+            Entry::Write(_) => None,
+        })
     }
 
     fn age(&self) -> (u32, usize) {
@@ -94,15 +103,18 @@ struct Node {
     on: bool,
     /// Of a partition.
     side: bool,
+    /// The masters of its config, which it reads when it is switched on.
+    seats: Vec<Seat>,
     pending: Option<(Sight, Decision)>,
     environment: Option<Record>,
     etcd: Etcd,
 }
 
 impl Node {
-    fn on() -> Self {
+    fn on(seats: &[Seat]) -> Self {
         Self {
             on: true,
+            seats: seats.to_vec(),
             ..Self::default()
         }
     }
@@ -114,7 +126,7 @@ impl Node {
     }
 
     fn stage(&self) -> Stage {
-        Stage::of(self.disk.record.as_ref(), self.data())
+        Stage::of(self.disk.record.as_ref(), self.data(), &self.seats)
     }
 
     fn log_of(&self, generation: u32) -> Option<&Log> {
@@ -159,8 +171,11 @@ enum Event {
     /// All lose their power at the same time.
     Blackout,
     Wipe(usize),
-    /// Only the log of a confirmed member is gone.
+    /// Only the log is gone.
     LoseLog(usize),
+    /// A new machine takes this one's place in the list of masters, before etcd's first start. The others read the
+    /// new list when they are next switched on.
+    Edit(usize),
     WipeAll,
     Partition(Set),
     /// These decide and do it.
@@ -184,6 +199,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         4 => Just(Event::Blackout),
         30 => node().prop_map(Event::Wipe),
         20 => node().prop_map(Event::LoseLog),
+        10 => node().prop_map(Event::Edit),
         1 => Just(Event::WipeAll),
         10 => set().prop_map(Event::Partition),
         120 => set().prop_map(Event::Decide),
@@ -198,7 +214,10 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 
 struct World {
     nodes: Vec<Node>,
+    /// The masters of the newest config.
     seats: Vec<Seat>,
+    /// All masters that ever were.
+    machines: Vec<Seat>,
     term: u32,
     last_id: u64,
     last_write: u32,
@@ -207,13 +226,11 @@ struct World {
 
 impl World {
     fn new(count: usize) -> Self {
-        let seat = |n| Seat {
-            name: format!("dev-{n}"),
-            peer_url: format!("https://10.77.0.1{n}:2380"),
-        };
+        let seats: Vec<Seat> = (0..count).map(Self::seat).collect();
         Self {
-            nodes: (0..count).map(|_| Node::on()).collect(),
-            seats: (0..count).map(seat).collect(),
+            nodes: (0..count).map(|_| Node::on(&seats)).collect(),
+            machines: seats.clone(),
+            seats,
             term: 1,
             last_id: 100,
             last_write: 0,
@@ -221,8 +238,15 @@ impl World {
         }
     }
 
+    fn seat(n: usize) -> Seat {
+        Seat {
+            name: format!("dev-{n}"),
+            peer_url: format!("https://10.77.0.1{n}:2380"),
+        }
+    }
+
     /// etcd makes the ids of the first members from their URLs.
-    fn first_members(&self) -> Vec<Member> {
+    fn first_members(&self, seats: &[Seat]) -> Vec<Member> {
         let member = |(id, seat): (u64, &Seat)| Member {
             id,
             name: seat.name.clone(),
@@ -230,14 +254,27 @@ impl World {
             client_urls: Vec::new(),
             learner: false,
         };
-        (1..).zip(&self.seats).map(member).collect()
+        let machines = (1..).zip(&self.machines);
+        let listed = machines.filter(|(_, machine)| seats.contains(machine));
+        listed.map(member).collect()
     }
 
-    /// Who can lead on this side, and who follows it.
+    fn first_id(&self, at: usize) -> u64 {
+        let machines = (1..).zip(&self.machines);
+        let mut own = machines.filter(|(_, machine)| **machine == self.seats[at]);
+        own.next().map_or(0, |(id, _)| id)
+    }
+
+    /// The first who can lead on this side, and who follows it.
     fn leader(&self, side: bool) -> Option<(usize, Vec<usize>)> {
+        self.leaders(side).into_iter().next()
+    }
+
+    /// All who can.
+    fn leaders(&self, side: bool) -> Vec<(usize, Vec<usize>)> {
         let running = |node: &usize| self.nodes[*node].side == side;
         let all: Vec<usize> = (0..self.nodes.len()).filter(running).collect();
-        all.iter().find_map(|leader| {
+        let leads = |leader: &usize| {
             let log = self.nodes[*leader].running()?;
             let voters = log.voters();
             let follows = |node: &&usize| {
@@ -247,7 +284,8 @@ impl World {
             let followers: Vec<usize> = all.iter().filter(follows).copied().collect();
             let leads = voters.contains(&log.member) && followers.len() > voters.len() / 2;
             leads.then_some((*leader, followers))
-        })
+        };
+        all.iter().filter_map(leads).collect()
     }
 
     fn members(&self, side: bool) -> Option<Vec<Member>> {
@@ -296,7 +334,11 @@ impl World {
         let voters = match logs.max_by_key(changed) {
             Some(log) => log.voters(),
             None if !self.nodes.iter().any(Node::may_have_begun) => return true,
-            None => self.first_members().iter().map(|it| it.id).collect(),
+            None => self
+                .first_members(&self.seats)
+                .iter()
+                .map(|it| it.id)
+                .collect(),
         };
         let intact = (0..self.nodes.len()).filter(|node| {
             let disk = &self.nodes[*node].disk;
@@ -305,7 +347,7 @@ impl World {
                     Some(log) => Some(log.member),
                     // One of the first members that has not begun.
                     None if self.nodes[*node].stage() == Stage::Bootstrapping => {
-                        Some(self.first_members()[*node].id)
+                        Some(self.first_id(*node))
                     }
                     None => None,
                 }
@@ -323,13 +365,13 @@ impl World {
         let members = self.members(node.side);
         let say = |(other, seat): (&Node, &Seat)| Peer {
             name: seat.name.clone(),
-            answer: if other.on && other.side == node.side {
+            answer: if other.on && other.side == node.side && other.seats == node.seats {
                 Ok(other.stage())
             } else {
-                Err("silence".to_owned())
+                Err("silence, or another list".to_owned())
             },
         };
-        let others = self.nodes.iter().zip(&self.seats);
+        let others = self.nodes.iter().zip(&node.seats);
         let peers = if members.is_none() && !node.stage().has_data() {
             let others = others.filter(|(_, seat)| **seat != self.seats[at]);
             others.map(say).collect()
@@ -338,7 +380,7 @@ impl World {
         };
         let sight = Sight {
             own: self.seats[at].clone(),
-            seats: self.seats.clone(),
+            seats: node.seats.clone(),
             record: node.disk.record.clone(),
             data: node.data(),
             peers,
@@ -427,8 +469,11 @@ impl World {
     fn first_start(&mut self, at: usize, record: &Record) {
         let log = match record.mode {
             Mode::New => Some(Log {
-                member: self.first_members()[at].id,
-                entries: vec![(1, Entry::Members(self.first_members()))],
+                member: self.first_id(at),
+                entries: vec![(
+                    1,
+                    Entry::Members(self.first_members(&record.initial_cluster)),
+                )],
             }),
             Mode::Existing => self
                 .members(self.nodes[at].side)
@@ -538,7 +583,7 @@ impl World {
         let count = self.nodes.len();
         match *event {
             Event::Power(node) if self.nodes[node % count].on => self.nodes[node % count].cut(),
-            Event::Power(node) => self.nodes[node % count].on = true,
+            Event::Power(node) => self.switch_on(node % count),
             Event::Blackout => self.nodes.iter_mut().for_each(Node::cut),
             Event::Wipe(node) if self.is_spare(node % count) => {
                 self.nodes[node % count].cut();
@@ -546,16 +591,17 @@ impl World {
             }
             Event::LoseLog(node) if self.is_spare(node % count) => {
                 let node = &mut self.nodes[node % count];
-                if let Some(record) = node.disk.record.clone().filter(|it| it.confirmed) {
-                    node.cut();
-                    node.disk
-                        .generations
-                        .entry(record.generation)
-                        .or_default()
-                        .log = None;
+                node.cut();
+                if let Some(record) = &node.disk.record
+                    && let Some(generation) = node.disk.generations.get_mut(&record.generation)
+                {
+                    generation.log = None;
                 }
             }
-            Event::Wipe(_) | Event::LoseLog(_) => {}
+            Event::Edit(node) if !self.nodes.iter().any(Node::may_have_begun) => {
+                self.edit(node % count);
+            }
+            Event::Wipe(_) | Event::LoseLog(_) | Event::Edit(_) => {}
             Event::WipeAll => {
                 for node in &mut self.nodes {
                     node.cut();
@@ -580,6 +626,18 @@ impl World {
         }
     }
 
+    fn switch_on(&mut self, at: usize) {
+        self.nodes[at].on = true;
+        self.nodes[at].seats = self.seats.clone();
+    }
+
+    fn edit(&mut self, at: usize) {
+        let new = Self::seat(self.machines.len());
+        self.machines.push(new.clone());
+        self.seats[at] = new;
+        self.nodes[at] = Node::on(&self.seats);
+    }
+
     fn each(&mut self, set: Set, mut play: impl FnMut(&mut Self, usize)) {
         for at in (0..self.nodes.len()).filter(|at| set >> at & 1 == 1) {
             play(self, at);
@@ -588,10 +646,14 @@ impl World {
 
     /// No two clusters, no loss.
     fn check(&self) -> Result<(), TestCaseError> {
-        let leaders = [false, true].map(|side| self.leader(side));
-        prop_assert!(leaders.iter().flatten().count() < 2, "both sides lead");
-        for (leader, _) in leaders.iter().flatten() {
+        let [here, there] = [false, true].map(|side| self.leaders(side));
+        prop_assert!(here.is_empty() || there.is_empty(), "both sides lead");
+        let first = |leader: usize| self.nodes[leader].running().and_then(Log::first);
+        for (leader, _) in here.iter().chain(&there) {
             let log = self.nodes[*leader].running();
+            for (other, _) in here.iter().chain(&there) {
+                prop_assert_eq!(first(*leader), first(*other), "two clusters");
+            }
             let lost = |write: &&u32| !log.is_some_and(|log| log.has(**write));
             let lost: Vec<&u32> = self.acknowledged.iter().filter(lost).collect();
             prop_assert!(lost.is_empty(), "{leader} leads without {lost:?}");
@@ -601,8 +663,13 @@ impl World {
 
     /// All is switched on and connected; the masters do the rest.
     fn settle(&mut self) -> Result<(), TestCaseError> {
-        for node in &mut self.nodes {
-            (node.on, node.side) = (true, false);
+        for at in 0..self.nodes.len() {
+            // An edited list is read by a restart.
+            if self.nodes[at].seats != self.seats {
+                self.nodes[at].cut();
+            }
+            self.switch_on(at);
+            self.nodes[at].side = false;
         }
         for _ in 0..60 {
             self.each(Set::MAX, |world, at| {

@@ -126,6 +126,85 @@ fn etcd_starts_when_all_have_decided() {
     }
 }
 
+/// dev-1 wrote down dev-1, dev-2 and dev-3; then dev-4 took dev-3's place in the list.
+fn list_edited_before_the_first_start(peers: Vec<Peer>) -> Sight {
+    Sight {
+        seats: vec![seat(1), seat(2), seat(4)],
+        record: Some(record(Mode::New, false)),
+        ..sight(peers, None)
+    }
+}
+
+#[test]
+fn a_list_that_was_edited_before_the_first_start_is_decided_anew() {
+    use Stage::{Bootstrapping, Empty};
+    for (second, fourth) in [
+        (Bootstrapping, Bootstrapping),
+        (Bootstrapping, Empty),
+        (Empty, Bootstrapping),
+    ] {
+        let mut sight = list_edited_before_the_first_start(vec![peer(2, second), peer(4, fourth)]);
+        let stage = Stage::of(sight.record.as_ref(), sight.data, &sight.seats);
+        assert_eq!(stage, Empty, "what the others are told");
+        let record = kept(decide(&sight));
+        assert_eq!(record.initial_cluster, sight.seats);
+        assert_eq!((record.mode, record.generation), (Mode::New, 2));
+        sight.record = Some(record.clone());
+        sight.peers = vec![peer(2, Bootstrapping), peer(4, Bootstrapping)];
+        assert_eq!(decide(&sight), start(&record));
+    }
+}
+
+#[test]
+fn a_list_that_was_edited_too_late_is_waited_with_or_replaced() {
+    for started in [Stage::Started, Stage::Member] {
+        let said = reasons(decide(&list_edited_before_the_first_start(vec![
+            peer(2, started),
+            silent(4),
+        ])));
+        assert!(said.starts_with("dev-2 has etcd's data"), "{said}");
+    }
+    let mut sight = list_edited_before_the_first_start(Vec::new());
+    sight.members = Some(vec![member(2), member(3)]);
+    assert_eq!(decide(&sight), Decision::AddLearner);
+    // Its vote before the edit came to nothing; another member with data must not be founded upon.
+    sight.members = None;
+    sight.data = Data::Lost;
+    sight.peers = vec![peer(2, Stage::Started), peer(4, Stage::Empty)];
+    let said = reasons(decide(&sight));
+    assert_eq!(said, "dev-2 has etcd's data, but no quorum answers yet");
+}
+
+#[test]
+fn the_order_of_the_list_makes_no_other_one() {
+    let mut sight = sight(vec![peer(2, Stage::Started), silent(3)], None);
+    sight.seats.reverse();
+    sight.record = Some(record(Mode::New, false));
+    assert_eq!(decide(&sight), start(&record(Mode::New, false)));
+}
+
+#[test]
+fn a_member_whose_data_is_gone_is_an_obstacle_to_the_first_start() {
+    let mut sight = sight(
+        vec![peer(2, Stage::Bootstrapping), peer(3, Stage::Gone)],
+        None,
+    );
+    sight.record = Some(record(Mode::New, false));
+    let said = reasons(decide(&sight));
+    assert_eq!(said, "dev-3 was a member, and its data of etcd is gone");
+    sight.peers = vec![peer(2, Stage::Started), peer(3, Stage::Gone)];
+    assert_eq!(decide(&sight), start(&record(Mode::New, false)));
+}
+
+#[test]
+fn a_single_master_whose_data_is_gone_is_not_told_to_wait_for_others() {
+    let mut sight = sight(Vec::new(), None);
+    sight.seats = vec![seat(1)];
+    (sight.record, sight.data) = (Some(record(Mode::New, true)), Data::Lost);
+    let said = reasons(decide(&sight));
+    assert!(said.contains("wipe this node's state"), "{said}");
+}
+
 #[test]
 fn the_last_of_the_first_members_starts_even_when_the_others_run_already() {
     let mut own = member(1);
@@ -377,4 +456,16 @@ fn only_the_very_member_of_the_record_is_confirmed() {
     };
     // The process of the member before still answers.
     assert_eq!(confirmed(&learner, &member(1)), None);
+}
+
+#[test]
+fn a_process_of_another_member_is_known_by_its_id() {
+    let learner = Record {
+        member_id: Some(9),
+        ..record(Mode::Existing, false)
+    };
+    assert_eq!(replaced(&learner, 1), Some(1));
+    assert_eq!(replaced(&learner, 9), None);
+    // The first members learn their ids from etcd.
+    assert_eq!(replaced(&record(Mode::New, false), 1), None);
 }
