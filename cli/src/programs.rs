@@ -162,10 +162,9 @@ fn build(
         ])
         .env("CARGO_TARGET_DIR", target)
         .env("CARGO_ENCODED_RUSTFLAGS", places.rustc_flags().join("\x1f"))
-        .env(
-            "CFLAGS_x86_64_unknown_linux_musl",
-            places.c_flags().join(" "),
-        )
+        .env("CFLAGS_x86_64_unknown_linux_musl", places.c_flags())
+        // The crate `cc` takes them apart as a shell would: a path may have a space in it.
+        .env("CC_SHELL_ESCAPED_FLAGS", "1")
         .env("CC_x86_64_unknown_linux_musl", C_COMPILER)
         // Over what a config file may say; an empty wrapper is none.
         .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER", "rust-lld")

@@ -50,12 +50,13 @@ impl Places {
         flags
     }
 
-    /// For the C compiler.
-    pub(super) fn c_flags(&self) -> Vec<String> {
-        self.0
-            .iter()
-            .map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display()))
-            .collect()
+    /// For the C compiler, each flag quoted as for a shell.
+    pub(super) fn c_flags(&self) -> String {
+        let flag = |(from, to): &(PathBuf, &str)| {
+            let flag = format!("-ffile-prefix-map={}={to}", from.display());
+            format!("'{}'", flag.replace('\'', r"'\''"))
+        };
+        self.0.iter().map(flag).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -133,7 +134,7 @@ mod tests {
         assert!(
             places
                 .c_flags()
-                .contains(&"-ffile-prefix-map=/home/a/b=/bedplate".to_owned())
+                .contains("'-ffile-prefix-map=/home/a/b=/bedplate'")
         );
     }
 

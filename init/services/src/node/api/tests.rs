@@ -11,7 +11,7 @@ use client::tls::{ServerKey, install_provider};
 use client::trust::{Holder, Identity, Purpose, Root};
 use spec_config::Role;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
 use crate::node::identity::tests::{CLUSTER, node_config};
@@ -236,9 +236,12 @@ async fn a_large_body_costs_nothing() {
 #[tokio::test]
 async fn silent_clients_do_not_keep_others_out() {
     let node = running().await;
+    // More than one address gets, from another address than the operator's.
     let mut silent = Vec::new();
     for _ in 0..50 {
-        silent.push(TcpStream::connect(node.address).await.unwrap());
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        silent.push(socket.connect(node.address).await.unwrap());
     }
     assert!(
         NodeClient::new(&node.target())
