@@ -16,7 +16,6 @@ pub mod fault;
 pub mod frame;
 pub mod gateway;
 pub mod images;
-pub mod locked_tool;
 pub mod process;
 pub mod qmp;
 pub mod runner;

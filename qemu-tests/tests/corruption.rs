@@ -1,11 +1,13 @@
 //! Bytes that turn over on the disk: refused or restarted, never run on.
 
+mod erofs_utils;
+
+use erofs_utils::ErofsUtils;
 use qemu_tests::{
     Cluster,
     cluster::BootWay,
     disk,
     fault::Fault,
-    locked_tool::locked_tool,
     runner::{self, Context, Outcome, Stop, Test, check},
 };
 use std::{
@@ -104,10 +106,8 @@ fn place(context: &Context, cluster: &Cluster, file: &str) -> Result<u64, Stop> 
     let root = root(cluster)?;
     let image = context.folder.join("root.erofs");
     disk::extract(&cluster.node(0)?.disk(), root, &image)?;
-    let tool = match locked_tool(&cluster.spec().image, "dump.erofs", &context.folder)? {
-        Some(tool) => tool,
-        None => context.tool("dump.erofs")?,
-    };
+    let tools = ErofsUtils::unpack(context)?;
+    let tool = tools.command(context, "dump.erofs")?;
     first_extent(tool, &image, file)?
         .ok_or_else(|| Stop::Failed(format!("no extent of {file} in what dump.erofs says")))
 }

@@ -1,9 +1,11 @@
 //! Other people's tools read what we make.
 
+mod erofs_utils;
+
+use erofs_utils::ErofsUtils;
 use qemu_tests::{
     disk,
     images::Image,
-    locked_tool::locked_tool,
     runner::{self, Context, Outcome, Stop, Test, check},
 };
 use std::{
@@ -68,10 +70,8 @@ fn sgdisk_verifies_the_table(context: &Context) -> Outcome {
 fn fsck_erofs_reads_the_root(context: &Context) -> Outcome {
     let image = image(context)?;
     let root = extracted(context, &image, image.version())?;
-    let mut tool = match locked_tool(&image, "fsck.erofs", &context.folder)? {
-        Some(tool) => tool,
-        None => context.tool("fsck.erofs")?,
-    };
+    let tools = ErofsUtils::unpack(context)?;
+    let mut tool = tools.command(context, "fsck.erofs")?;
     run(tool.arg(&root)).map(drop)
 }
 
