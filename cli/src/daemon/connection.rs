@@ -124,10 +124,11 @@ impl Connection {
 
     /// Asks and waits.
     pub(crate) fn ask(&mut self, request: &Request, timeout: Duration) -> Result<Reply, Error> {
-        self.send(request)?;
-        match self.receive(timeout)? {
-            Reply::Error(message) => Err(Error::Failed(message)),
-            reply => Ok(reply),
+        let sent = self.send(request);
+        match self.receive(timeout) {
+            // A daemon that cannot go on says why and ends, without waiting to be asked.
+            Ok(Reply::Error(message)) => Err(Error::Failed(message)),
+            reply => sent.and(reply),
         }
     }
 
