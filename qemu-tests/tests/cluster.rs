@@ -15,77 +15,63 @@ use std::{
 use time::{OffsetDateTime, macros::format_description};
 
 const TESTS: &[Test] = &[
-    test(
+    Test::new(
         "three_nodes_by_uefi_survive_the_leaders_power_cut",
         1,
         700,
         three_nodes_by_uefi,
     ),
-    test("a_wiped_disk_is_replaced", 1, 700, a_wiped_disk_is_replaced),
-    test(
+    Test::new("a_wiped_disk_is_replaced", 1, 700, a_wiped_disk_is_replaced),
+    Test::new(
         "all_cut_at_once_come_back",
         1,
         700,
         all_cut_at_once_come_back,
     ),
-    test(
+    Test::new(
         "a_stopped_cluster_comes_back",
         2,
         700,
         a_stopped_cluster_comes_back,
     ),
-    test(
+    Test::new(
         "a_killed_etcd_is_restarted",
         2,
         500,
         a_killed_etcd_is_restarted,
     ),
-    test(
+    Test::new(
         "a_partition_of_a_minute_heals",
         2,
         700,
         a_partition_of_a_minute_heals,
     ),
-    test(
+    Test::new(
         "a_frozen_leader_is_replaced",
         2,
         700,
         a_frozen_leader_is_replaced,
     ),
-    test(
+    Test::new(
         "a_bad_lan_is_slow_but_works",
         2,
         900,
         a_bad_lan_is_slow_but_works,
     ),
-    test("an_agent_joins", 2, 700, an_agent_joins),
-    test(
+    Test::new("an_agent_joins", 2, 700, an_agent_joins),
+    Test::new(
         "clocks_half_an_hour_apart_do_not_matter",
         2,
         700,
         clocks_half_an_hour_apart,
     ),
-    test(
+    Test::new(
         "a_disk_too_small_for_etcd_is_told",
         2,
         500,
         a_disk_too_small_for_etcd_is_told,
     ),
 ];
-
-const fn test(
-    name: &'static str,
-    tier: u8,
-    timeout_seconds: u64,
-    run: fn(&Context) -> Outcome,
-) -> Test {
-    Test {
-        name,
-        tier,
-        timeout_seconds,
-        run,
-    }
-}
 
 fn main() -> ExitCode {
     runner::main("cluster", TESTS)

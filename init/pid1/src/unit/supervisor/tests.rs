@@ -1,6 +1,7 @@
 //! Several units together: what one's fate means for the others. Without processes: targets, and services that cannot
 //! be made because the tree of control groups is none.
 
+use spec_unit::directive::condition::{Check, Condition};
 use spec_unit::directive::exec::Command;
 use spec_unit::directive::notify::NotifyAccess;
 use spec_unit::finding::Place;
@@ -191,15 +192,7 @@ fn a_failed_condition_skips_and_its_dependents_start() {
         ],
     )]);
     let mut unit = Unit::new("a.target", UnitType::Target);
-    unit.conditions
-        .push(spec_unit::directive::condition::Condition {
-            check: spec_unit::directive::condition::Check::PathExists,
-            argument: "/missing".into(),
-            negated: false,
-            trigger: false,
-            assert: false,
-            at: Place::default(),
-        });
+    unit.conditions.push(path_exists(false));
     node.supervisor.graph.insert(unit).unwrap();
     node.supervisor.make_room();
     node.start("b.target");
@@ -210,19 +203,23 @@ fn a_failed_condition_skips_and_its_dependents_start() {
     assert_eq!(node.supervisor.status(1).unwrap().result, "condition");
 }
 
+/// A condition, or an assertion, that does not hold: there is no such path.
+fn path_exists(assert: bool) -> Condition {
+    Condition {
+        check: Check::PathExists,
+        argument: "/missing".into(),
+        negated: false,
+        trigger: false,
+        assert,
+        at: Place::default(),
+    }
+}
+
 #[test]
 fn a_start_that_is_refused_or_forgotten_leaves_no_clock() {
     let mut node = Node::with(&[]);
     let mut unit = Unit::new("a.service", UnitType::Service);
-    unit.conditions
-        .push(spec_unit::directive::condition::Condition {
-            check: spec_unit::directive::condition::Check::PathExists,
-            argument: "/missing".into(),
-            negated: false,
-            trigger: false,
-            assert: true,
-            at: Place::default(),
-        });
+    unit.conditions.push(path_exists(true));
     node.supervisor.graph.insert(unit).unwrap();
     node.supervisor.make_room();
     let wait = |node: &mut Node| {
