@@ -4,9 +4,14 @@ use qemu_tests::{
     Cluster, ClusterSpec, Vm, VmSpec,
     cluster::{BootWay, ConfigWay},
     runner::{self, Context, Outcome, Stop, Test, check},
-    vm::{Credential, Via},
+    vm::{Credential, Disk, DiskBus, Via},
 };
-use std::{fs, process::ExitCode, time::Duration};
+use std::{
+    ffi::OsStr,
+    fs,
+    process::{Command, ExitCode},
+    time::Duration,
+};
 
 const TESTS: &[Test] = &[
     Test::new("base_boots_to_the_end", 1, 200, base_boots_to_the_end),
@@ -33,6 +38,12 @@ const TESTS: &[Test] = &[
         2,
         300,
         the_config_comes_by_smbios_too,
+    ),
+    Test::new(
+        "the_config_comes_on_a_disk_too",
+        2,
+        300,
+        the_config_comes_on_a_disk_too,
     ),
     Test::new(
         "ctrl_alt_del_reboots_cleanly",
@@ -186,6 +197,39 @@ fn the_config_comes_by_smbios_too(context: &Context) -> Outcome {
     let mut spec = one(context)?;
     spec.config = ConfigWay::Smbios;
     context.ready(spec).map(drop)
+}
+
+/// The disk is behind another bus than the root, whose driver boot would not load by then.
+fn the_config_comes_on_a_disk_too(context: &Context) -> Outcome {
+    let mut cluster = Cluster::create(one(context)?)?;
+    let node = cluster.node_mut(0)?;
+    let content = context.folder.join("content");
+    let disk = context.folder.join("config.raw");
+    let prepared = fs::create_dir(&content)
+        .and_then(|()| {
+            fs::copy(
+                node.folder().join("config.toml"),
+                content.join("bedplate.toml"),
+            )
+        })
+        .and_then(|_| fs::File::create(&disk)?.set_len(4 << 20));
+    prepared.map_err(|error| Stop::Failed(error.to_string()))?;
+    let label = ["-q", "-F", "-t", "ext4", "-L", "BEDPLATE-CFG", "-d"].map(OsStr::new);
+    let mut mkfs = Command::new("/usr/sbin/mke2fs");
+    mkfs.args(label).args([&content, &disk]);
+    let made = mkfs.status().is_ok_and(|status| status.success());
+    check(made, || format!("{mkfs:?} failed"))?;
+    let vm = node.vm().spec_mut();
+    vm.credentials.clear();
+    vm.disks.push(Disk {
+        path: disk,
+        bus: DiskBus::Ahci,
+        serial: "config".into(),
+    });
+    // Without a config it would have no member of etcd.
+    cluster.start()?;
+    context.wait_ready(&mut cluster)?;
+    Ok(())
 }
 
 fn ctrl_alt_del_reboots_cleanly(context: &Context) -> Outcome {

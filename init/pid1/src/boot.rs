@@ -34,6 +34,8 @@ pub(crate) struct Boot {
     pub(crate) watchdog: Watchdog,
     pub(crate) report: BootReport,
     modules: Loader,
+    /// Sets the state partition up while PID 1 goes through the phases that do not need it.
+    state: std::result::Result<helper::Helper, String>,
 }
 
 impl Boot {
@@ -49,12 +51,13 @@ type Phase = fn(&mut Boot) -> Result<()>;
 /// The order of boot.
 const PHASES: &[(&str, Phase)] = &[
     ("watchdog", watchdog),
+    ("root", report::root),
     ("API mounts", |_| mount::later()),
+    ("state begins", state::begin),
     ("EFI variables", |boot| {
         mount::efi_variables(&mut boot.modules)
     }),
     ("kernel settings", |_| kernel::set()),
-    ("root", report::root),
     ("writable /etc", |boot| etc::overlay(&mut boot.modules)),
     ("control groups", |_| cgroups::build()),
     ("credentials", |boot| credentials::import(&mut boot.modules)),
@@ -63,7 +66,7 @@ const PHASES: &[(&str, Phase)] = &[
     ("volatile files", |boot| {
         tmpfiles::run(boot, tmpfiles::Pass::Volatile)
     }),
-    ("state", state::set_up),
+    ("state", state::finish),
     ("node id", |_| state::apply_node_id()),
     ("files of /var", |boot| {
         tmpfiles::run(boot, tmpfiles::Pass::Var)
@@ -78,13 +81,10 @@ pub(crate) fn run(command_line: CommandLine) -> Boot {
     let mut boot = Boot {
         watchdog: Watchdog::none(),
         report: BootReport::default(),
-        modules: Loader::default(),
+        modules: Loader::new(Path::new("/usr/lib/modules"), &command_line),
+        state: Err("it was not begun".to_owned()),
         command_line,
     };
-    match Loader::open(Path::new("/usr/lib/modules"), &boot.command_line) {
-        Ok(loader) => boot.modules = loader,
-        Err(error) => boot.lacks(error),
-    }
     for (name, phase) in PHASES {
         crate::debug!("phase: {name}");
         if let Err(error) = phase(&mut boot) {
@@ -98,10 +98,13 @@ pub(crate) fn run(command_line: CommandLine) -> Boot {
 }
 
 fn watchdog(boot: &mut Boot) -> Result<()> {
-    boot.modules.load_watchdog_drivers();
+    let inherited = sys::watchdog::inherited();
+    if inherited.is_none() {
+        boot.modules.load_watchdog_drivers();
+    }
     let setting = Setting::parse(boot.command_line.value(command_line::WATCHDOG));
     let chosen = *setting.as_ref().unwrap_or(&Setting::default());
-    boot.watchdog = Watchdog::open(chosen, sys::watchdog::inherited());
+    boot.watchdog = Watchdog::open(chosen, inherited);
     setting.map(drop)
 }
 

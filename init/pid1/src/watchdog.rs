@@ -229,10 +229,7 @@ impl Watchdog {
 
 /// Loads softdog: no hardware has come.
 fn load_softdog() {
-    match Loader::open(Path::new("/usr/lib/modules"), &CommandLine::default()) {
-        Ok(mut loader) => loader.load_or_say("softdog"),
-        Err(error) => error::settle(&error),
-    }
+    Loader::new(Path::new("/usr/lib/modules"), &CommandLine::default()).load_or_say("softdog");
 }
 
 /// The device to use: hardware first; softdog only once patience is over.

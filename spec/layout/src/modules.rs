@@ -6,6 +6,7 @@
 //! Source: modules.dep(5), depmod(8), modprobe.d(5).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use crate::glob;
 
@@ -45,8 +46,107 @@ pub struct Module {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Index {
     modules: BTreeMap<String, Module>,
-    aliases: Vec<(String, String)>,
+    aliases: Aliases,
     builtin: BTreeSet<String>,
+}
+
+/// modules.alias: tens of thousands of patterns, kept as the file's text, because every boot reads it and a device asks
+/// for those of its own bus only.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Aliases {
+    text: String,
+    /// By what stands before the first colon, where that has no special character.
+    by_bus: BTreeMap<String, Vec<Alias>>,
+    /// The others, such as `acpi*:PNP0C0A:*`.
+    wild: Vec<Alias>,
+}
+
+/// Where pattern and module stand in the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Alias {
+    pattern: Range<usize>,
+    module: Range<usize>,
+}
+
+impl Aliases {
+    fn parse(text: &str) -> Result<Self, Error> {
+        let mut aliases = Aliases {
+            text: text.to_owned(),
+            ..Aliases::default()
+        };
+        // Lines of a bus stand together: the map is asked once for each run of them.
+        let mut run: (&str, Vec<Alias>) = ("", Vec::new());
+        for line in lines("modules.alias", text) {
+            let line = line?;
+            let mut words = line.text.split_whitespace();
+            let (Some("alias"), Some(pattern), Some(module), None) =
+                (words.next(), words.next(), words.next(), words.next())
+            else {
+                return Err(line.error("expected \"alias PATTERN MODULE\""));
+            };
+            let place = |word: &str| {
+                let start = word.as_ptr().addr() - text.as_ptr().addr();
+                start..start + word.len()
+            };
+            let alias = Alias {
+                pattern: place(pattern),
+                module: place(module),
+            };
+            let bus = bus(pattern);
+            if bus.contains(['*', '?', '[', '\\']) {
+                aliases.wild.push(alias);
+                continue;
+            }
+            if run.0 != bus {
+                aliases.keep(std::mem::replace(&mut run, (bus, Vec::new())));
+            }
+            run.1.push(alias);
+        }
+        aliases.keep(run);
+        Ok(aliases)
+    }
+
+    fn keep(&mut self, (bus, run): (&str, Vec<Alias>)) {
+        if let Some(known) = self.by_bus.get_mut(bus) {
+            known.extend(run);
+        } else {
+            self.by_bus.insert(bus.to_owned(), run);
+        }
+    }
+
+    fn word(&self, place: &Range<usize>) -> &str {
+        self.text.get(place.clone()).unwrap_or_default()
+    }
+
+    /// Modules whose pattern this is, in the file's order.
+    fn matching(&self, modalias: &str) -> Vec<&str> {
+        let of_bus = self.by_bus.get(bus(modalias)).into_iter().flatten();
+        let mut hits: Vec<&Alias> = of_bus
+            .chain(&self.wild)
+            .filter(|alias| glob::matches(self.word(&alias.pattern), modalias))
+            .collect();
+        hits.sort_by_key(|alias| alias.pattern.start);
+        hits.iter().map(|alias| self.word(&alias.module)).collect()
+    }
+
+    /// Modules of a plain alias that is this name, `-` and `_` being the same; with the alias.
+    fn named(&self, module: &str) -> impl Iterator<Item = (&str, &str)> {
+        let same = |alias: &str| {
+            alias.len() == module.len()
+                && alias
+                    .bytes()
+                    .zip(module.bytes())
+                    .all(|(a, b)| a == b || (a == b'-' && b == b'_'))
+        };
+        let found = self.by_bus.iter().filter(move |(bus, _)| same(bus));
+        let all = found.flat_map(|(bus, aliases)| aliases.iter().map(move |alias| (bus, alias)));
+        all.map(|(bus, alias)| (bus.as_str(), self.word(&alias.module)))
+    }
+}
+
+/// What stands before the first colon; of an alias without one, such as `fs-ext4`, all of it.
+fn bus(alias: &str) -> &str {
+    alias.split(':').next().unwrap_or(alias)
 }
 
 /// A module's name from its file or as people write it: no folder, no suffix, `_` for `-`.
@@ -60,20 +160,12 @@ impl Index {
     /// Reads the four files; a missing one is given as an empty text.
     pub fn parse(dep: &str, alias: &str, softdep: &str, builtin: &str) -> Result<Index, Error> {
         let mut index = Index {
+            modules: BTreeMap::new(),
+            aliases: Aliases::parse(alias)?,
             builtin: builtin.lines().map(name).collect(),
-            ..Index::default()
         };
         for line in lines("modules.dep", dep) {
             index.add_dep(line?)?;
-        }
-        for line in lines("modules.alias", alias) {
-            let line = line?;
-            match line.words()[..] {
-                ["alias", pattern, module] => {
-                    index.aliases.push((pattern.to_owned(), name(module)))
-                }
-                _ => return Err(line.error("expected \"alias PATTERN MODULE\"")),
-            }
         }
         for line in lines("modules.softdep", softdep) {
             index.add_softdep(line?)?;
@@ -139,19 +231,10 @@ impl Index {
     }
 
     /// Names of the modules for a device's modalias, or for an alias such as `fs-vfat`, in the file's order.
-    pub fn matching(&self, modalias: &str) -> Vec<&str> {
-        let mut found: Vec<&str> = Vec::new();
-        // Nearly all patterns differ before the first special character; comparing that first keeps this fast.
-        let bus = modalias.split(':').next().unwrap_or(modalias);
-        for (pattern, module) in &self.aliases {
-            let plain = pattern
-                .split(['*', '?', '[', '\\', ':'])
-                .next()
-                .unwrap_or_default();
-            if bus.starts_with(plain)
-                && !found.contains(&module.as_str())
-                && glob::matches(pattern, modalias)
-            {
+    pub fn matching(&self, modalias: &str) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        for module in self.aliases.matching(modalias).into_iter().map(name) {
+            if !found.contains(&module) {
                 found.push(module);
             }
         }
@@ -175,18 +258,17 @@ impl Index {
         depth: usize,
     ) {
         let Some((module, entry)) = self.modules.get_key_value(module) else {
-            // A softdep may name an alias, such as `crc32c`.
-            let mut aliased = self
-                .aliases
-                .iter()
-                .filter(|(alias, _)| name(alias) == module)
-                .peekable();
-            // All modules of an alias, and each alias once: aliases of aliases could go round and round.
-            let new = aliased
-                .peek()
-                .is_some_and(|(alias, _)| depth > 0 && seen.insert(alias));
-            for (_, module) in aliased.filter(|_| new) {
-                self.visit(module, seen, order, depth - 1);
+            // A softdep may name an alias, such as `crc32c`. All modules of an alias, and each alias once: aliases of
+            // aliases could go round and round.
+            if depth > 0
+                && self
+                    .aliases
+                    .named(module)
+                    .any(|(alias, _)| seen.insert(alias))
+            {
+                for (_, module) in self.aliases.named(module) {
+                    self.visit(&name(module), seen, order, depth - 1);
+                }
             }
             return;
         };
@@ -299,6 +381,14 @@ mod tests {
         );
         assert_eq!(index().matching("fs-ext4"), ["ext4"]);
         assert!(index().matching("pci:v00008086").is_empty());
+    }
+
+    #[test]
+    fn a_bus_may_be_a_pattern_and_the_order_is_the_files() {
+        let alias = "alias virtio:d1v* first\nalias v*:d1* second\nalias pci:v1* other\nalias virtio:d1* third\n";
+        let index = Index::parse("", alias, "", "").unwrap();
+        assert_eq!(index.matching("virtio:d1v2"), ["first", "second", "third"]);
+        assert_eq!(index.matching("pci:v1"), ["other"]);
     }
 
     #[test]

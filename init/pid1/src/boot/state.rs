@@ -8,7 +8,8 @@ use std::time::Duration;
 use spec_layout::boot_report::PreviousBoot;
 use spec_layout::path::{NODE_ID, STATE, STATE_REPORT};
 
-use super::{Boot, helper};
+use super::Boot;
+use super::helper::{self, Helper};
 use crate::early::mount::is_mount_point;
 use crate::error::{Error, Result, What};
 
@@ -18,9 +19,17 @@ const DEADLINE: Duration = Duration::from_secs(600);
 const EPHEMERAL_DEADLINE: Duration = Duration::from_secs(30);
 const MACHINE_ID: &str = "/etc/machine-id";
 
-/// Has the state partition set up; memory takes its place if that fails.
-pub(super) fn set_up(boot: &mut Boot) -> Result<()> {
-    if let Err(why) = helper::run(&["volume", "setup"], DEADLINE, &mut boot.watchdog) {
+/// Has the setting up of the state partition begin: it takes longer than all that does not need it.
+pub(super) fn begin(boot: &mut Boot) -> Result<()> {
+    boot.state = Helper::start(&["volume", "setup"]);
+    Ok(())
+}
+
+/// Waits until it is set up; memory takes its place if that fails.
+pub(super) fn finish(boot: &mut Boot) -> Result<()> {
+    let helper = std::mem::replace(&mut boot.state, Err("it was waited for".to_owned()));
+    let set_up = helper.and_then(|helper| helper.finish(DEADLINE, &mut boot.watchdog));
+    if let Err(why) = set_up {
         boot.lacks(Error::new(
             What::State,
             format!("{why}; the node keeps nothing until the next boot"),

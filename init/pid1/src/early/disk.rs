@@ -1,7 +1,8 @@
 //! Finding the root among the disks of this machine by the partition UUIDs that its root hash gives.
 //!
 //! Every disk's own partition table is read, checked and bounded; the kernel then only has to know the partition by
-//! its number. Drivers are loaded as devices appear, until both partitions are there or the deadline has passed.
+//! its number. Drivers are loaded, those of disks first and as devices appear, until both partitions are there or the deadline
+//! has passed.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -31,7 +32,7 @@ pub(super) fn wait_for_root(
     let begun = Instant::now();
     let mut pause = Duration::from_millis(5);
     loop {
-        modules.coldplug();
+        let loaded = modules.load_next();
         watchdog.feed();
         let disks = disks();
         let find = |uuid: Uuid| disks.iter().find_map(|disk| disk.node(uuid));
@@ -42,6 +43,10 @@ pub(super) fn wait_for_root(
         }
         if begun.elapsed() > DEADLINE {
             return Err(Error::new(What::RootDevice, not_found(hash, &disks)));
+        }
+        // Only when nothing is left to load: what was loaded may need a moment, and the next driver takes one.
+        if loaded {
+            continue;
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(200));

@@ -11,12 +11,16 @@ mod ram;
 mod switch;
 pub(crate) mod verity;
 
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use spec_layout::command_line::{self, CommandLine};
 use spec_layout::verity::RootHash;
 
 use crate::error::{self, Error, Result, What};
+use crate::sys::{self, clone::Child};
 use crate::watchdog::{Setting, Watchdog};
 
 /// Where the root is mounted before it is entered.
@@ -27,6 +31,8 @@ struct Early {
     command_line: CommandLine,
     watchdog: Watchdog,
     modules: modules::Loader,
+    /// Loads what every boot needs, while this process looks for the root.
+    loading: Option<Child>,
     hash: Option<RootHash>,
     /// Block devices of the root file system and of its tree.
     source: Option<Source>,
@@ -46,10 +52,11 @@ type Step = fn(&mut Early) -> Result<()>;
 
 /// What is done, in order.
 const STEPS: &[Step] = &[
-    load_needed_modules,
+    start_loading,
     read_root_hash,
     arm_watchdog,
     find_root,
+    finish_loading,
     verify_root,
     mount_root,
 ];
@@ -64,16 +71,11 @@ pub(crate) fn is_here() -> bool {
 
 /// Goes through the initramfs and executes PID 1 of the root; returns only if that failed.
 pub(crate) fn run(command_line: CommandLine) -> Error {
-    let modules =
-        modules::Loader::open(Path::new("/lib/modules"), &command_line).unwrap_or_else(|error| {
-            error::settle(&error);
-            modules::Loader::default()
-        });
-    let watchdog = Watchdog::none();
     let mut early = Early {
+        modules: modules::Loader::new(Path::new("/lib/modules"), &command_line),
+        watchdog: Watchdog::none(),
+        loading: None,
         command_line,
-        watchdog,
-        modules,
         hash: None,
         source: None,
         verified: None,
@@ -86,11 +88,47 @@ pub(crate) fn run(command_line: CommandLine) -> Error {
     switch::enter(Path::new(SYSROOT), early.watchdog.for_exec())
 }
 
-/// The modules that the builder found every boot to need.
-fn load_needed_modules(early: &mut Early) -> Result<()> {
+/// The modules that the builder found every boot to need. Unpacking and checking them takes as long as finding the
+/// disk, so a child does it meanwhile.
+fn start_loading(early: &mut Early) -> Result<()> {
+    early.modules.read_index()?;
     let list = std::fs::read_to_string("/lib/bedplate/modules").unwrap_or_default();
-    list.split_whitespace()
-        .try_for_each(|name| early.modules.load(name))
+    let mut load = || {
+        list.split_whitespace()
+            .for_each(|module| early.modules.load_or_say(module))
+    };
+    let child = sys::clone::worker(|| {
+        load();
+        0
+    });
+    match child {
+        Ok(child) => early.loading = Some(child),
+        Err(_) => load(),
+    }
+    Ok(())
+}
+
+/// Waits for them: the root cannot be mounted before.
+fn finish_loading(early: &mut Early) -> Result<()> {
+    let Some(child) = early.loading.take() else {
+        return Ok(());
+    };
+    let failed = || Error::at(What::Modules, "waiting for the modules every boot needs");
+    let pause = Timespec {
+        tv_sec: 1,
+        tv_nsec: 0,
+    };
+    while poll(
+        &mut [PollFd::new(&child.pidfd, PollFlags::IN)],
+        Some(&pause),
+    )
+    .map_err(failed())?
+        == 0
+    {
+        early.watchdog.feed();
+    }
+    waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED).map_err(failed())?;
+    Ok(())
 }
 
 fn read_root_hash(early: &mut Early) -> Result<()> {

@@ -4,7 +4,7 @@
 //!
 //! Source: finit_module(2), modprobe(8).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -23,41 +23,87 @@ const INDEX_MAX: u64 = 16 << 20;
 /// The modules of the running kernel.
 #[derive(Debug, Default)]
 pub(crate) struct Loader {
-    index: Index,
     folder: PathBuf,
     command_line: CommandLine,
+    /// Read when a module that is not there yet is asked for: most boots of the root ask for none.
+    index: Option<Index>,
     /// Device aliases that were already seen to.
     seen: BTreeSet<String>,
+    /// Drivers of the devices that were seen, the most urgent first.
+    waiting: BTreeMap<Urgency, Vec<String>>,
+}
+
+/// In which order drivers are loaded. What is not needed to get to the root is left to the device service, which has
+/// them all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Urgency {
+    /// Watchdogs, and the bridges that they are behind.
+    Watchdog,
+    /// Disks that are there as soon as their driver is.
+    Disk,
+    /// Disks behind a bus that has to be walked first.
+    DiskOnBus,
+    Other,
+}
+
+/// By a part of the module's path.
+const URGENCY: &[(&str, Urgency)] = &[
+    ("/drivers/watchdog/", Urgency::Watchdog),
+    ("/drivers/i2c/busses/i2c-i801.", Urgency::Watchdog),
+    ("/drivers/mfd/lpc_ich.", Urgency::Watchdog),
+    ("/drivers/mfd/intel_pmc_bxt.", Urgency::Watchdog),
+    ("/drivers/block/", Urgency::Disk),
+    ("/drivers/nvme/", Urgency::Disk),
+    ("/drivers/ata/", Urgency::DiskOnBus),
+    ("/drivers/scsi/", Urgency::DiskOnBus),
+    ("/drivers/mmc/", Urgency::DiskOnBus),
+];
+
+impl Urgency {
+    fn of(path: &str) -> Urgency {
+        let row = URGENCY.iter().find(|(part, _)| path.contains(part));
+        row.map_or(Urgency::Other, |(_, urgency)| *urgency)
+    }
 }
 
 impl Loader {
-    /// Reads the index of the running kernel below `modules`. A kernel without modules is fine.
-    pub(crate) fn open(modules: &Path, command_line: &CommandLine) -> Result<Loader> {
-        let release = rustix::system::uname()
-            .release()
-            .to_string_lossy()
-            .into_owned();
-        let folder = modules.join(release);
-        let read = |file: &str| read_bounded(&folder.join(file));
-        let index = Index::parse(
-            &read("modules.dep")?,
-            &read("modules.alias")?,
-            &read("modules.softdep")?,
-            &read("modules.builtin")?,
-        );
-        let index = index.map_err(Error::at(What::Modules, folder.display()))?;
-        Ok(Loader {
-            index,
-            folder,
+    /// Those below `modules` that are the running kernel's. A kernel without modules is fine.
+    pub(crate) fn new(modules: &Path, command_line: &CommandLine) -> Loader {
+        let release = rustix::system::uname();
+        Loader {
+            folder: modules.join(release.release().to_string_lossy().as_ref()),
             command_line: command_line.clone(),
-            seen: BTreeSet::new(),
-        })
+            ..Loader::default()
+        }
+    }
+
+    /// Reads the index, once; one that cannot be read is an empty one from then on.
+    pub(crate) fn read_index(&mut self) -> Result<&Index> {
+        if self.index.is_none() {
+            self.index = Some(Index::default());
+            let read = |file: &str| read_bounded(&self.folder.join(file));
+            let index = Index::parse(
+                &read("modules.dep")?,
+                &read("modules.alias")?,
+                &read("modules.softdep")?,
+                &read("modules.builtin")?,
+            );
+            self.index = Some(index.map_err(Error::at(What::Modules, self.folder.display()))?);
+        }
+        Ok(self.index.get_or_insert_default())
     }
 
     /// Loads a module and what it needs. Built-in, loaded and absent modules are no error.
     pub(crate) fn load(&mut self, module: &str) -> Result<()> {
-        let order = self.index.load_order(module);
-        if order.is_empty() && !self.index.is_builtin(module) {
+        if is_loaded(&name(module)) {
+            return Ok(());
+        }
+        self.read_index()?;
+        let Some(index) = &self.index else {
+            return Ok(());
+        };
+        let order = index.load_order(module);
+        if order.is_empty() && !index.is_builtin(module) {
             crate::debug!("module {module} is not in this image");
         }
         order
@@ -65,41 +111,46 @@ impl Loader {
             .try_for_each(|(name, entry)| self.insert(name, entry))
     }
 
-    /// Loads a driver for every device that has come since the last call.
-    pub(crate) fn coldplug(&mut self) {
-        let new: Vec<String> = modaliases()
-            .filter(|alias| !self.seen.contains(alias))
-            .collect();
-        for alias in new {
-            let modules: Vec<String> = self
-                .index
-                .matching(&alias)
-                .into_iter()
-                .map(str::to_owned)
-                .collect();
-            modules.iter().for_each(|module| self.load_or_say(module));
-            self.seen.insert(alias);
+    /// Loads the most urgent of the drivers that the devices which are there lack; false if none lacks one.
+    pub(crate) fn load_next(&mut self) -> bool {
+        self.look_at_devices();
+        match self.waiting.pop_first() {
+            Some((_, modules)) => {
+                modules.iter().for_each(|module| self.load_or_say(module));
+                true
+            }
+            None => false,
         }
     }
 
     /// Loads only the drivers of watchdogs that are on a bus of this machine.
     pub(crate) fn load_watchdog_drivers(&mut self) {
-        let is_watchdog = |name: &&str| {
-            self.index
-                .module(name)
-                .is_some_and(|module| module.path.contains("/watchdog/"))
-        };
-        let found: BTreeSet<String> = modaliases()
-            .flat_map(|alias| {
-                self.index
-                    .matching(&alias)
-                    .into_iter()
-                    .filter(is_watchdog)
-                    .map(str::to_owned)
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        found.iter().for_each(|module| self.load_or_say(module));
+        loop {
+            self.look_at_devices();
+            match self.waiting.remove(&Urgency::Watchdog) {
+                Some(modules) => modules.iter().for_each(|module| self.load_or_say(module)),
+                None => return,
+            }
+        }
+    }
+
+    /// Finds the drivers of devices that have come since the last look.
+    fn look_at_devices(&mut self) {
+        if let Err(error) = self.read_index() {
+            crate::error::settle(&error);
+        }
+        let Some(index) = &self.index else { return };
+        for alias in modaliases() {
+            if self.seen.contains(&alias) {
+                continue;
+            }
+            for module in index.matching(&alias) {
+                let path = index.module(&module).map_or("", |entry| &entry.path);
+                let urgency = Urgency::of(path);
+                self.waiting.entry(urgency).or_default().push(module);
+            }
+            self.seen.insert(alias);
+        }
     }
 
     /// Loads a module; a failure is said and nothing more.
@@ -110,11 +161,7 @@ impl Loader {
     }
 
     fn insert(&self, module: &str, entry: &Module) -> Result<()> {
-        if Path::new("/sys/module")
-            .join(module)
-            .join("initstate")
-            .exists()
-        {
+        if is_loaded(module) {
             return Ok(());
         }
         let path = self.folder.join(&entry.path);
@@ -134,13 +181,24 @@ impl Loader {
         let parameters = parameters(&self.command_line, module);
         match rustix::system::finit_module(&file, &parameters, flags) {
             // Loaded by someone else meanwhile, or a driver that finds nothing to drive.
-            Ok(()) | Err(Errno::EXIST | Errno::NODEV) => Ok(()),
+            Ok(()) | Err(Errno::EXIST | Errno::NODEV) => {
+                crate::debug!("module {module} loaded");
+                Ok(())
+            }
             Err(cause) => Err(Error::new(
                 What::Modules,
                 format!("{}: {cause}", path.display()),
             )),
         }
     }
+}
+
+/// Whether the kernel has it, whole or in the middle of its start.
+fn is_loaded(module: &str) -> bool {
+    Path::new("/sys/module")
+        .join(module)
+        .join("initstate")
+        .exists()
 }
 
 /// `MODULE.PARAMETER=VALUE` of the command line as the kernel wants them: `PARAMETER=VALUE ...`.
@@ -206,7 +264,31 @@ mod tests {
     #[test]
     fn a_kernel_without_modules_is_fine() {
         let folder = tempfile::tempdir().unwrap();
-        let mut loader = Loader::open(folder.path(), &CommandLine::default()).unwrap();
+        let mut loader = Loader::new(folder.path(), &CommandLine::default());
         assert_eq!(loader.load("erofs"), Ok(()));
+    }
+
+    #[test]
+    fn a_broken_index_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut loader = Loader::new(folder.path(), &CommandLine::default());
+        std::fs::create_dir(&loader.folder).unwrap();
+        std::fs::write(loader.folder.join("modules.dep"), "no colon\n").unwrap();
+        let message = loader.load("erofs").unwrap_err().to_string();
+        assert!(message.contains("modules.dep:1"), "{message}");
+        assert_eq!(loader.load("erofs"), Ok(()));
+    }
+
+    #[test]
+    fn the_watchdog_comes_first_and_disks_before_the_rest() {
+        let of = Urgency::of;
+        assert!(
+            of("kernel/drivers/watchdog/i6300esb.ko.xz")
+                < of("kernel/drivers/nvme/host/nvme.ko.xz")
+        );
+        assert!(of("kernel/drivers/block/virtio_blk.ko.xz") < of("kernel/drivers/ata/ahci.ko.xz"));
+        assert!(
+            of("kernel/drivers/scsi/virtio_scsi.ko.xz") < of("kernel/drivers/acpi/button.ko.xz")
+        );
     }
 }

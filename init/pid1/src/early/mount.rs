@@ -98,9 +98,17 @@ pub(crate) fn first() -> Result<()> {
     FIRST.iter().try_for_each(mount_if_absent)
 }
 
-/// The rest, in the root.
+/// The rest, in the root. The kernel asks for no module meanwhile: it has all of these built in, and with bpf it would
+/// run modprobe for programs that Debian does not build.
 pub(crate) fn later() -> Result<()> {
-    LATER.iter().try_for_each(mount_if_absent)
+    const MODPROBE: &str = "/proc/sys/kernel/modprobe";
+    let modprobe = std::fs::read(MODPROBE).map_err(Error::at(What::ApiMounts, MODPROBE))?;
+    let set =
+        |path: &[u8]| std::fs::write(MODPROBE, path).map_err(Error::at(What::ApiMounts, MODPROBE));
+    set(b"\n")?;
+    let mounted = LATER.iter().try_for_each(mount_if_absent);
+    set(&modprobe)?;
+    mounted
 }
 
 /// EFI variables, on machines started by EFI; read-only, so that nothing can brick the firmware by accident.

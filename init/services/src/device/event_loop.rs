@@ -10,6 +10,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
+use crate::device::drivers::Drivers;
 use crate::device::handler::Handler;
 use crate::device::monitor::{Monitor, Received};
 use crate::device::power::Button;
@@ -20,10 +21,8 @@ const UEVENTS: u64 = 1;
 const FIRST_BUTTON: u64 = 16;
 /// Buttons that are watched at most.
 const BUTTONS_MAX: usize = 16;
-/// Longest time that READY waits for devices that still come.
+/// Longest time that READY waits for links that still come.
 const SETTLE_MAX: Duration = Duration::from_secs(30);
-/// No event for so long: the index of modules is given back.
-const REST_AFTER: Duration = Duration::from_secs(5);
 /// Presses within this time are one.
 const PRESS_AGAIN: Duration = Duration::from_secs(5);
 
@@ -49,7 +48,7 @@ pub(crate) fn run() -> io::Result<()> {
         epoll,
         signals,
         monitor,
-        handler: Handler::new(),
+        handler: Handler::new(Drivers::start()?),
         buttons: HashMap::new(),
         next_button: FIRST_BUTTON,
         pressed: None,
@@ -71,7 +70,7 @@ struct Service {
 }
 
 impl Service {
-    /// Walks all devices, then takes the events that this caused.
+    /// Walks all devices, then takes the events of the links that got a driver by it.
     fn cold_plug(&mut self) -> io::Result<()> {
         let began = Instant::now();
         let (mut count, handler) = (0, &mut self.handler);
@@ -79,6 +78,7 @@ impl Service {
             count += 1;
             handler.handle(&device);
         });
+        self.handler.settle(SETTLE_MAX);
         while began.elapsed() < SETTLE_MAX && self.take_events()? > 0 {}
         self.watch_buttons();
         log::info!("{count} devices in {} ms", began.elapsed().as_millis());
@@ -88,25 +88,16 @@ impl Service {
     fn run(&mut self) -> io::Result<()> {
         let watchdog = crate::notify::watchdog_period().unwrap_or(Duration::from_secs(60));
         let mut events = Vec::with_capacity(32);
-        let (mut fed, mut busy) = (Instant::now(), true);
+        let mut fed = Instant::now();
         loop {
-            let wait = if busy {
-                REST_AFTER.min(watchdog)
-            } else {
-                watchdog
-            };
             let timeout = Timespec {
-                tv_sec: wait.as_secs() as i64,
-                tv_nsec: i64::from(wait.subsec_nanos()),
+                tv_sec: watchdog.as_secs() as i64,
+                tv_nsec: i64::from(watchdog.subsec_nanos()),
             };
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
-            }
-            if events.is_empty() && busy {
-                self.handler.rest();
-                busy = false;
             }
             for event in &events {
                 match event.data.u64() {
@@ -119,7 +110,6 @@ impl Service {
                     UEVENTS => {
                         self.take_events()?;
                         self.watch_buttons();
-                        busy = true;
                     }
                     token => self.read_button(token),
                 }

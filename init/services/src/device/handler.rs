@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use spec_layout::command_line::CommandLine;
 
+use crate::device::drivers::Drivers;
 use crate::device::link::Links;
-use crate::device::module::Loader;
 use crate::device::permission::{self, Groups};
 use crate::device::power::Button;
 use crate::device::uevent::{Action, Device};
@@ -16,12 +17,7 @@ const SLOTS: &str = "/sys/bus/pci/slots";
 
 /// What the service knows of the devices.
 pub(crate) struct Handler {
-    /// Only while devices come: the index takes some MiB.
-    loader: Option<Loader>,
-    seen: BTreeSet<String>,
-    /// Aliases of processors: their modules (ciphers, KVM, frequency) take seconds to test themselves and nothing at
-    /// boot waits for them.
-    later: BTreeSet<String>,
+    drivers: Drivers,
     groups: Groups,
     links: Links,
     stable_names: bool,
@@ -31,12 +27,10 @@ pub(crate) struct Handler {
 
 impl Handler {
     /// A handler that knows no device.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(drivers: Drivers) -> Self {
         let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
         Self {
-            loader: None,
-            seen: BTreeSet::new(),
-            later: BTreeSet::new(),
+            drivers,
             groups: Groups::read(),
             links: Links::new(Path::new("/dev")),
             stable_names: CommandLine::parse(&line).value("net.ifnames") != Some("0"),
@@ -58,23 +52,15 @@ impl Handler {
         }
     }
 
-    /// No device comes for now: does what was put off, and gives memory back.
-    pub(crate) fn rest(&mut self) {
-        for modalias in std::mem::take(&mut self.later) {
-            self.load(&modalias);
-        }
-        self.loader = None;
-        self.seen.clear();
+    /// Waits until all links that were handled have a driver ([`Drivers::settle`]).
+    pub(crate) fn settle(&self, longest: Duration) {
+        self.drivers.settle(longest);
     }
 
     fn add(&mut self, device: &Device) {
         permission::apply(device, &self.groups);
-        match device.get("MODALIAS") {
-            Some(modalias) if modalias.starts_with("cpu:") => {
-                self.later.insert(modalias.to_string());
-            }
-            Some(modalias) => self.load(modalias),
-            None => {}
+        if let Some(modalias) = device.get("MODALIAS") {
+            self.drivers.load(modalias);
         }
         match device.subsystem.as_str() {
             "block" => self.set_links(device),
@@ -85,22 +71,6 @@ impl Handler {
                 }
             }
             _ => {}
-        }
-    }
-
-    fn load(&mut self, modalias: &str) {
-        // Each of many like devices asks for the same.
-        if !self.seen.insert(modalias.to_string()) {
-            return;
-        }
-        if self.loader.is_none() {
-            match Loader::open() {
-                Ok(loader) => self.loader = Some(loader),
-                Err(error) => log::error!("no module can be loaded: {error}"),
-            }
-        }
-        if let Some(loader) = &mut self.loader {
-            loader.load_for_device(modalias);
         }
     }
 

@@ -4,12 +4,14 @@
 //! (cold plug), afterwards it follows the kernel's uevents; both give the same [`uevent::Device`] to the same
 //! handler. No rule files: tables in [`permission`], [`superblock`] and [`interface_name`].
 //!
-//! READY is told when the cold plug and what it brought up has been handled.
+//! READY is told when the devices that are there have been handled, and all links have their drivers and names. The
+//! other drivers follow ([`drivers`]).
 //!
 //! Called as `modprobe` it loads what the kernel asks for (Documentation/admin-guide/sysctl/kernel.rst, modprobe).
 
 mod cold_plug;
 mod disk_link;
+mod drivers;
 mod event_loop;
 mod handler;
 mod identity;
@@ -25,6 +27,7 @@ pub(crate) mod superblock;
 mod sysfs;
 mod uevent;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 /// Runs the device service until SIGTERM.
@@ -36,6 +39,34 @@ pub(crate) fn main(_args: &[String]) -> ExitCode {
             log::error!("{error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Drivers for who looks for a disk before the device service runs.
+pub(crate) struct AllDrivers {
+    loader: module::Loader,
+    seen: BTreeSet<String>,
+}
+
+impl AllDrivers {
+    /// Reads the index of modules.
+    pub(crate) fn open() -> std::io::Result<Self> {
+        Ok(Self {
+            loader: module::Loader::open()?,
+            seen: BTreeSet::new(),
+        })
+    }
+
+    /// Loads those of the devices that have come since the last call.
+    pub(crate) fn load(&mut self) {
+        cold_plug::walk(&mut |device| {
+            let modalias = device.get("MODALIAS").unwrap_or_default();
+            if !modalias.starts_with("cpu:") && self.seen.insert(modalias.to_owned()) {
+                for (module, _) in self.loader.drivers(modalias) {
+                    self.loader.load_driver(&module);
+                }
+            }
+        });
     }
 }
 

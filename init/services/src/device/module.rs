@@ -43,20 +43,22 @@ impl Loader {
         })
     }
 
-    /// Loads every module that drives a device with this modalias.
-    pub(crate) fn load_for_device(&mut self, modalias: &str) {
-        let modules: Vec<String> = self
-            .index
-            .matching(modalias)
-            .into_iter()
-            .map(str::to_string)
-            .collect();
-        for module in modules {
-            if self.settings.is_blacklisted(&module) {
-                log::debug!("{module} is on the blacklist");
-            } else if let Err(error) = self.load(&module, &[]) {
-                log::warn!("{modalias}: {error}");
-            }
+    /// Every module that drives a device with this modalias, with its path; without those on the blacklist.
+    pub(crate) fn drivers(&self, modalias: &str) -> Vec<(String, String)> {
+        let mut modules = self.index.matching(modalias);
+        modules.retain(|module| !self.settings.is_blacklisted(module));
+        let with_path = modules.into_iter().map(|module| {
+            let entry = self.index.module(&module);
+            let path = entry.map_or_else(String::new, |entry| entry.path.clone());
+            (module, path)
+        });
+        with_path.collect()
+    }
+
+    /// Loads what [`drivers`](Self::drivers) gave; a failure is said.
+    pub(crate) fn load_driver(&mut self, module: &str) {
+        if let Err(error) = self.load(module, &[]) {
+            log::warn!("{error}");
         }
     }
 
@@ -72,16 +74,8 @@ impl Loader {
         if self.index.is_builtin(request) {
             return Ok(());
         }
-        let modules: Vec<String> = self
-            .index
-            .matching(request)
-            .into_iter()
-            .map(str::to_string)
-            .collect();
-        let modules: Vec<String> = modules
-            .into_iter()
-            .filter(|module| !self.settings.is_blacklisted(module))
-            .collect();
+        let mut modules = self.index.matching(request);
+        modules.retain(|module| !self.settings.is_blacklisted(module));
         if modules.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,

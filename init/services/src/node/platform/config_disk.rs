@@ -6,11 +6,12 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::{Found, read_document};
-use crate::device::superblock;
+use crate::device::{AllDrivers, superblock};
 
 /// Labels of the file system.
 const LABELS: [&str; 2] = ["BEDPLATE-CFG", "BEDPLATECFG"];
@@ -18,13 +19,22 @@ const LABELS: [&str; 2] = ["BEDPLATE-CFG", "BEDPLATECFG"];
 const FILE: &str = "bedplate.toml";
 /// Where it is mounted for a moment.
 const MOUNT_POINT: &str = "/run/bedplate/config-disk";
+/// How long a disk behind a driver that was only just loaded may take; a USB stick takes two seconds.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Most block devices that are looked at.
 const MAX_DEVICES: usize = 256;
 
 pub(super) fn find() -> io::Result<Option<Found>> {
-    match labelled(Path::new("/sys/class/block"), Path::new("/dev"))? {
-        Some((device, kind)) => read_from(&device, kind),
-        None => Ok(None),
+    // The initramfs has loaded no more than the root needs.
+    let mut drivers = AllDrivers::open()?;
+    let began = Instant::now();
+    loop {
+        drivers.load();
+        match labelled(Path::new("/sys/class/block"), Path::new("/dev"))? {
+            Some((device, kind)) => return read_from(&device, kind),
+            None if began.elapsed() >= PATIENCE => return Ok(None),
+            None => std::thread::sleep(Duration::from_millis(250)),
+        }
     }
 }
 
