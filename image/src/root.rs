@@ -252,10 +252,21 @@ fn write_own_files(parts: &Parts<'_>, accounts: &Accounts, tree: &mut Tree) -> R
     }
     tree.make_file("usr/lib/os-release", 0o644, parts.release.text())?;
     tree.link("etc/os-release", "../usr/lib/os-release")?;
+    tree.make_file(path::PACKAGES, 0o644, packages(parts.lock))?;
     tree.make_file("etc/machine-id", 0o444, "")?;
     tree.make_file("etc/passwd", 0o644, accounts.passwd())?;
     tree.make_file("etc/group", 0o644, accounts.group_file())?;
     tree.make_file(path::CLOCK_EPOCH, 0o644, "")
+}
+
+/// [`path::PACKAGES`].
+fn packages(lock: &Lock) -> String {
+    let packages = lock.packages.iter();
+    let mut lines: Vec<String> = packages
+        .map(|package| format!("{} {}\n", package.name, package.version))
+        .collect();
+    lines.sort();
+    lines.concat()
 }
 
 fn run_triggers(

@@ -36,6 +36,10 @@ fn the_version_is_read_from_etcds_own_words() {
     let said = "etcd Version: 3.5.16\nGit SHA: Not provided\nGo Version: go1.24.0\n";
     assert_eq!(version_of(said), Ok(V35));
     assert!(version_of("").is_err() && version_of("etcd Version: three").is_err());
+    let packages = "etcd-client 3.6.1-1\netcd-server 1:3.5.16-4+b2\nlibc6 2.41-12\n";
+    let version = packaged_version(packages).map(str::parse);
+    assert_eq!(version, Some(Ok(V35)));
+    assert_eq!(packaged_version("etcd-client 3.6.1-1\n"), None);
 }
 
 #[test]

@@ -57,6 +57,8 @@ pub struct Unit {
     pub sub: String,
     /// Main process.
     pub main_pid: Option<i32>,
+    /// CLOCK_MONOTONIC microseconds of the last start of the main process.
+    pub main_started_us: Option<u64>,
     /// Current memory of its cgroup in bytes.
     pub memory_bytes: Option<u64>,
     /// Automatic restarts.

@@ -192,6 +192,8 @@ pub struct UnitStatus {
     pub reason: Option<String>,
     /// CLOCK_MONOTONIC microseconds of the last change of `active`.
     pub since_monotonic_us: u64,
+    /// CLOCK_MONOTONIC microseconds of the last start of the main process.
+    pub main_started_monotonic_us: Option<u64>,
 }
 
 impl UnitStatus {

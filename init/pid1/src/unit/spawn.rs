@@ -494,6 +494,11 @@ pub(crate) enum ExecOutcome {
 }
 
 impl ExecReport {
+    /// What is to be executed.
+    pub(crate) fn program(&self) -> &str {
+        &self.program
+    }
+
     /// Looks, without waiting.
     pub(crate) fn outcome(&mut self) -> ExecOutcome {
         let mut report = [0; 8];

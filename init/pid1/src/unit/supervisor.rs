@@ -439,6 +439,7 @@ impl Supervisor {
                 .or(unit.reason.clone())
                 .or(waits.map(String::from)),
             since_monotonic_us: state.since_us,
+            main_started_monotonic_us: state.started_us,
         };
         Some(status.cut(MAX_TEXT))
     }

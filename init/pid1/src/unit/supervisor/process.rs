@@ -25,6 +25,9 @@ impl Supervisor {
             return;
         }
         self.host.events.remove(&report.pipe);
+        if outcome == ExecOutcome::Runs {
+            crate::debug!("process {pid} executes {}", report.program());
+        }
         self.with_machine(id, |machine| match outcome {
             ExecOutcome::Failed(message) => machine.exec_failed(&message),
             _ => machine.exec_done(pid),

@@ -36,6 +36,7 @@ fn unit(status: UnitStatus) -> Unit {
         active: status.active,
         sub: status.sub,
         main_pid: status.main_pid,
+        main_started_us: status.main_started_monotonic_us,
         memory_bytes,
         restarts: status.restarts,
         result: status.result,
