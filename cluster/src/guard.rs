@@ -107,12 +107,12 @@ fn run(args: &[String]) -> Result<(), String> {
     }
 }
 
-/// What the image's list of packages says, because asking etcd takes as long as starting it; of an etcd from elsewhere
-/// what it says itself.
+/// What the image's list of packages says, because asking etcd takes as long as starting it; where that does not tell,
+/// what etcd says itself.
 fn installed_version() -> Result<Version, String> {
-    let told = |error: io::Error| format!("{PACKAGES}: {error}");
-    if let Some(version) = packaged_version(&fs::read_to_string(PACKAGES).map_err(told)?) {
-        return version.parse();
+    let packages = fs::read_to_string(PACKAGES).unwrap_or_default();
+    if let Some(version) = packaged_version(&packages) {
+        return Ok(version);
     }
     let said = Command::new(ETCD)
         .arg("--version")
@@ -121,11 +121,19 @@ fn installed_version() -> Result<Version, String> {
     version_of(&String::from_utf8_lossy(&said.stdout))
 }
 
-/// Upstream's version of Debian's package, which may have an epoch before it (deb-version(7)).
-fn packaged_version(packages: &str) -> Option<&str> {
-    let mut lines = packages.lines().filter_map(|line| line.split_once(' '));
-    let (_, version) = lines.find(|(name, _)| *name == PACKAGE)?;
-    Some(version.split_once(':').map_or(version, |(_, rest)| rest))
+/// Upstream's version of Debian's package, which may have an epoch before it (deb-version(7)). None of a package that
+/// was changed in the image, and none of a `+really` version, which is not what it begins with.
+fn packaged_version(packages: &str) -> Option<Version> {
+    let mut lines = packages.lines().map(|line| line.split(' '));
+    let mut words = lines.find_map(|mut words| (words.next()? == PACKAGE).then_some(words))?;
+    let (version, None) = (words.next()?, words.next()) else {
+        return None;
+    };
+    let upstream = version.split_once(':').map_or(version, |(_, rest)| rest);
+    upstream
+        .parse()
+        .ok()
+        .filter(|_| !version.contains("really"))
 }
 
 /// Reads `etcd --version`.

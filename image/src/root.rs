@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use archive::tar;
 use bytes::Bytes;
 use spec_layout::path;
-use spec_recipe::{Lock, Recipe};
+use spec_recipe::{Lock, LockedPackage, Recipe};
 
 use crate::account::Accounts;
 use crate::entry::{self, Entries};
@@ -252,7 +252,11 @@ fn write_own_files(parts: &Parts<'_>, accounts: &Accounts, tree: &mut Tree) -> R
     }
     tree.make_file("usr/lib/os-release", 0o644, parts.release.text())?;
     tree.link("etc/os-release", "../usr/lib/os-release")?;
-    tree.make_file(path::PACKAGES, 0o644, packages(parts.lock))?;
+    tree.make_file(
+        path::PACKAGES,
+        0o644,
+        packages(parts.lock, parts.packages, tree),
+    )?;
     tree.make_file("etc/machine-id", 0o444, "")?;
     tree.make_file("etc/passwd", 0o644, accounts.passwd())?;
     tree.make_file("etc/group", 0o644, accounts.group_file())?;
@@ -260,13 +264,35 @@ fn write_own_files(parts: &Parts<'_>, accounts: &Accounts, tree: &mut Tree) -> R
 }
 
 /// [`path::PACKAGES`].
-fn packages(lock: &Lock) -> String {
-    let packages = lock.packages.iter();
-    let mut lines: Vec<String> = packages
-        .map(|package| format!("{} {}\n", package.name, package.version))
+fn packages(lock: &Lock, packages: &[Package], tree: &Tree) -> String {
+    let changed: BTreeSet<&str> = packages
+        .iter()
+        .filter(|package| is_changed(package, tree))
+        .map(|package| package.facts.name.as_str())
         .collect();
+    let line = |package: &LockedPackage| {
+        let changed = match changed.contains(package.name.as_str()) {
+            true => " changed",
+            false => "",
+        };
+        format!("{} {}{changed}\n", package.name, package.version)
+    };
+    let mut lines: Vec<String> = lock.packages.iter().map(line).collect();
     lines.sort();
     lines.concat()
+}
+
+/// Whether something else stands where the package brings a file.
+fn is_changed(package: &Package, tree: &Tree) -> bool {
+    let origin = origin(&package.facts);
+    let mut files = package
+        .files
+        .iter()
+        .filter(|(entry, _)| entry.kind != tar::Kind::Folder);
+    files.any(|(entry, _)| {
+        let there = tree.get(&entry.path);
+        there.is_some_and(|there| *there.origin != *origin)
+    })
 }
 
 fn run_triggers(
@@ -332,6 +358,24 @@ mod tests {
             messages[0].contains("package a") && messages[0].contains("package c"),
             "{messages:?}"
         );
+    }
+
+    #[test]
+    fn a_package_that_an_overlay_changed_is_listed_as_changed() {
+        let packages = [
+            package("a", &[], &[("usr/x", "a"), ("etc/conf", "a")]),
+            package("b", &[], &[("usr/y", "b")]),
+        ];
+        let mut tree = Tree::new(0);
+        add_packages(&packages, &mut tree).unwrap();
+        assert!(!packages.iter().any(|package| is_changed(package, &tree)));
+        let own = tree.own(Kind::File("mine".into()), 0o644);
+        tree.replace("etc/conf", own).unwrap();
+        let changed: Vec<bool> = packages
+            .iter()
+            .map(|package| is_changed(package, &tree))
+            .collect();
+        assert_eq!(changed, [true, false]);
     }
 
     #[test]

@@ -37,9 +37,17 @@ fn the_version_is_read_from_etcds_own_words() {
     assert_eq!(version_of(said), Ok(V35));
     assert!(version_of("").is_err() && version_of("etcd Version: three").is_err());
     let packages = "etcd-client 3.6.1-1\netcd-server 1:3.5.16-4+b2\nlibc6 2.41-12\n";
-    let version = packaged_version(packages).map(str::parse);
-    assert_eq!(version, Some(Ok(V35)));
-    assert_eq!(packaged_version("etcd-client 3.6.1-1\n"), None);
+    assert_eq!(packaged_version(packages), Some(V35));
+    // Of these etcd is asked.
+    for packages in [
+        "",
+        "etcd-client 3.6.1-1\n",
+        "etcd-server 3.5.16-4 changed\n",
+        "etcd-server 3.6.0+really3.5.16-1\n",
+        "etcd-server x\n",
+    ] {
+        assert_eq!(packaged_version(packages), None, "{packages}");
+    }
 }
 
 #[test]

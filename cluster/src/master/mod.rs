@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use client::serve::{Limits, listen, serve};
 use client::tls::{self, Clients, ServerKey};
@@ -47,6 +47,10 @@ const ENVIRONMENT_MODE: u32 = 0o644;
 const CONNECTIONS_OF_ONE: usize = 8;
 /// How often to look while something is to be done, and when all is well.
 const BUSY: Duration = Duration::from_secs(1);
+/// How often to look at first: the network and the other masters come up at the same time as this one.
+const SOON: Duration = Duration::from_millis(250);
+/// How long that is.
+const FIRST: Duration = Duration::from_secs(30);
 const CALM: Duration = Duration::from_secs(3);
 /// Looks at which the process of a member that was replaced may still answer before that is said.
 const LOOKS_TO_END: u32 = 30;
@@ -158,6 +162,7 @@ struct Master {
     started: Option<Record>,
     /// Looks since the last one at which etcd was not that of a member before.
     outlived: u32,
+    began: Instant,
 }
 
 impl Master {
@@ -193,6 +198,7 @@ impl Master {
             view,
             started: None,
             outlived: 0,
+            began: Instant::now(),
             config,
             places,
         };
@@ -278,7 +284,8 @@ impl Master {
             Decision::AddLearner => self.add_learner(&sight).await?,
             Decision::Wait { reasons } => self.wait(reasons),
         }
-        Ok(BUSY)
+        let first = self.started.is_none() && self.began.elapsed() < FIRST;
+        Ok(if first { SOON } else { BUSY })
     }
 
     async fn look(&self) -> Sight {

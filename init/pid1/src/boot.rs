@@ -52,16 +52,16 @@ type Phase = fn(&mut Boot) -> Result<()>;
 const PHASES: &[(&str, Phase)] = &[
     ("watchdog", watchdog),
     ("root", report::root),
+    ("clock", |_| clock::not_before_the_image()),
     ("API mounts", |_| mount::later()),
+    ("control groups", |_| cgroups::build()),
     ("state begins", state::begin),
     ("EFI variables", |boot| {
         mount::efi_variables(&mut boot.modules)
     }),
     ("kernel settings", |_| kernel::set()),
     ("writable /etc", |boot| etc::overlay(&mut boot.modules)),
-    ("control groups", |_| cgroups::build()),
     ("credentials", |boot| credentials::import(&mut boot.modules)),
-    ("clock", |_| clock::not_before_the_image()),
     ("hostname", |_| hostname::from_etc()),
     ("volatile files", |boot| {
         tmpfiles::run(boot, tmpfiles::Pass::Volatile)

@@ -140,7 +140,8 @@ impl Aliases {
         };
         let found = self.by_bus.iter().filter(move |(bus, _)| same(bus));
         let all = found.flat_map(|(bus, aliases)| aliases.iter().map(move |alias| (bus, alias)));
-        all.map(|(bus, alias)| (bus.as_str(), self.word(&alias.module)))
+        all.filter(|(bus, alias)| self.word(&alias.pattern) == bus.as_str())
+            .map(|(bus, alias)| (bus.as_str(), self.word(&alias.module)))
     }
 }
 
@@ -371,6 +372,13 @@ mod tests {
         .unwrap();
         // Both: the first may find nothing to drive on this processor.
         assert_eq!(order(&index, "a"), ["crc32c_intel", "crc32c_generic", "a"]);
+    }
+
+    #[test]
+    fn a_softdep_does_not_name_a_bus() {
+        let alias = "alias virtio:d1v* blk\n";
+        let index = Index::parse("a.ko:\nblk.ko:\n", alias, "softdep a pre: virtio\n", "").unwrap();
+        assert_eq!(order(&index, "a"), ["a"]);
     }
 
     #[test]

@@ -12,7 +12,8 @@ pub const TMPFILES: &str = "/usr/lib/bedplate/tmpfiles";
 pub const CLOCK_EPOCH: &str = "/usr/lib/clock-epoch";
 /// Units that the recipe lets run although they ask for isolation that is not implemented: one name a line.
 pub const ISOLATION_ALLOWED: &str = "/usr/lib/bedplate/isolation-allowed";
-/// Debian packages of the image, sorted: name, a space, version; one a line.
+/// Debian packages of the image, sorted, one a line: name, version, and `changed` where a file of it is not the
+/// package's; a space between.
 pub const PACKAGES: &str = "/usr/lib/bedplate/packages";
 
 /// Folder of what is ours at run time.

@@ -24,7 +24,7 @@ impl Bench<'_> {
             Figure::new(what, measure::median(&seconds), "s", how)
         };
         Ok(vec![
-            figure("handoff to etcd started (PID 1 executes it)", |boot| {
+            figure("handoff to etcd started (its process is made)", |boot| {
                 boot.started
             }),
             figure("handoff to etcd's first line", |boot| boot.etcd),
@@ -87,7 +87,7 @@ impl Bench<'_> {
             .context(format!("{} does not give its journal", node.name))?;
         if found.all().iter().any(|moment| moment.is_nan()) {
             return Err(Error::Failed(format!(
-                "the journal of {} does not tell the boot: {found:?}",
+                "{} does not tell its boot: {found:?}",
                 node.name
             )));
         }

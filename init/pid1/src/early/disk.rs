@@ -1,7 +1,7 @@
 //! Finding the root among the disks of this machine by the partition UUIDs that its root hash gives.
 //!
 //! Every disk's own partition table is read, checked and bounded; the kernel then only has to know the partition by
-//! its number. Drivers are loaded, those of disks first and as devices appear, until both partitions are there or the deadline
+//! its number. Drivers are loaded one by one, those of disks first, until both partitions are there or the deadline
 //! has passed.
 
 use std::fs::File;
@@ -13,12 +13,14 @@ use spec_layout::gpt::{Header, Partition, Uuid};
 use spec_layout::verity::RootHash;
 
 use super::Source;
-use super::modules::Loader;
+use super::modules::{Loader, Urgency};
 use crate::error::{Error, Result, What};
 use crate::watchdog::Watchdog;
 
 /// How long a disk may take to appear: slow controllers spin up for half of it.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How long the drivers of other devices wait for disks whose driver was just loaded, and which it looks for by itself.
+const PATIENCE: Duration = Duration::from_millis(100);
 const CLASS: &str = "/sys/class/block";
 /// Block devices that never hold the root, and floppies, whose very opening takes seconds.
 const NEVER: [&str; 7] = ["dm-", "fd", "loop", "nbd", "ram", "sr", "zram"];
@@ -31,8 +33,17 @@ pub(super) fn wait_for_root(
 ) -> Result<Source> {
     let begun = Instant::now();
     let mut pause = Duration::from_millis(5);
+    // Until then what was loaded last is given time to find its disks.
+    let mut patience = begun;
     loop {
-        let loaded = modules.load_next();
+        let loaded = if Instant::now() >= patience {
+            modules.load_next()
+        } else {
+            None
+        };
+        if loaded.is_some_and(Urgency::is_disk) {
+            patience = Instant::now() + PATIENCE;
+        }
         watchdog.feed();
         let disks = disks();
         let find = |uuid: Uuid| disks.iter().find_map(|disk| disk.node(uuid));
@@ -44,8 +55,7 @@ pub(super) fn wait_for_root(
         if begun.elapsed() > DEADLINE {
             return Err(Error::new(What::RootDevice, not_found(hash, &disks)));
         }
-        // Only when nothing is left to load: what was loaded may need a moment, and the next driver takes one.
-        if loaded {
+        if loaded.is_some_and(|urgency| !urgency.is_disk()) {
             continue;
         }
         std::thread::sleep(pause);

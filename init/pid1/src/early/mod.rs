@@ -13,10 +13,14 @@ pub(crate) mod verity;
 
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Advice, fadvise};
+use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use spec_layout::command_line::{self, CommandLine};
+use spec_layout::path::{INIT, SERVICES};
 use spec_layout::verity::RootHash;
 
 use crate::error::{self, Error, Result, What};
@@ -25,6 +29,13 @@ use crate::watchdog::{Setting, Watchdog};
 
 /// Where the root is mounted before it is entered.
 const SYSROOT: &str = "/sysroot";
+
+/// How long the modules that every boot needs may take.
+const LOADING_DEADLINE: Duration = Duration::from_secs(30);
+const SECOND: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
 
 /// The way through the initramfs.
 struct Early {
@@ -94,6 +105,7 @@ fn start_loading(early: &mut Early) -> Result<()> {
     early.modules.read_index()?;
     let list = std::fs::read_to_string("/lib/bedplate/modules").unwrap_or_default();
     let mut load = || {
+        early.modules.load_processors_hash();
         list.split_whitespace()
             .for_each(|module| early.modules.load_or_say(module))
     };
@@ -103,32 +115,41 @@ fn start_loading(early: &mut Early) -> Result<()> {
     });
     match child {
         Ok(child) => early.loading = Some(child),
-        Err(_) => load(),
+        Err(cause) => {
+            crate::warning!("no child to load modules: {cause}");
+            load();
+        }
     }
     Ok(())
 }
 
-/// Waits for them: the root cannot be mounted before.
+/// Waits for them: the root cannot be mounted before. If they hang, what comes next does without, and fails by itself.
 fn finish_loading(early: &mut Early) -> Result<()> {
     let Some(child) = early.loading.take() else {
         return Ok(());
     };
-    let failed = || Error::at(What::Modules, "waiting for the modules every boot needs");
-    let pause = Timespec {
-        tv_sec: 1,
-        tv_nsec: 0,
-    };
-    while poll(
-        &mut [PollFd::new(&child.pidfd, PollFlags::IN)],
-        Some(&pause),
-    )
-    .map_err(failed())?
-        == 0
-    {
-        early.watchdog.feed();
+    let error = |why: String| Error::new(What::Modules, format!("what every boot needs: {why}"));
+    let begun = Instant::now();
+    while begun.elapsed() < LOADING_DEADLINE {
+        match poll(
+            &mut [PollFd::new(&child.pidfd, PollFlags::IN)],
+            Some(&SECOND),
+        ) {
+            Ok(0) | Err(Errno::INTR) => early.watchdog.feed(),
+            Err(cause) => return Err(error(cause.to_string())),
+            Ok(_) => {
+                let status = waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
+                return match status {
+                    Ok(Some(status)) if status.exit_status() == Some(0) => Ok(()),
+                    other => Err(error(format!("their child ended: {other:?}"))),
+                };
+            }
+        }
     }
-    waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED).map_err(failed())?;
-    Ok(())
+    Err(error(format!(
+        "not loaded after {} s",
+        LOADING_DEADLINE.as_secs()
+    )))
 }
 
 fn read_root_hash(early: &mut Early) -> Result<()> {
@@ -176,5 +197,14 @@ fn mount_root(early: &mut Early) -> Result<()> {
     let Some(device) = &early.verified else {
         return Err(Error::new(What::RootMount, "no verified root"));
     };
-    mount::root(device, Path::new(SYSROOT))
+    mount::root(device, Path::new(SYSROOT))?;
+    // The kernel fetches and checks them on another processor while this one goes on.
+    for program in [INIT, SERVICES] {
+        let path = Path::new(SYSROOT).join(program.trim_start_matches('/'));
+        if let Ok(file) = std::fs::File::open(path) {
+            // If that fails they are fetched when they are needed.
+            let _ = fadvise(&file, 0, None, Advice::WillNeed);
+        }
+    }
+    Ok(())
 }

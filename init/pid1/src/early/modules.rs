@@ -4,7 +4,7 @@
 //!
 //! Source: finit_module(2), modprobe(8).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::CString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -25,20 +25,22 @@ const INDEX_MAX: u64 = 16 << 20;
 pub(crate) struct Loader {
     folder: PathBuf,
     command_line: CommandLine,
-    /// Read when a module that is not there yet is asked for: most boots of the root ask for none.
+    /// Read when a module that is not there yet is asked for.
     index: Option<Index>,
     /// Device aliases that were already seen to.
     seen: BTreeSet<String>,
     /// Drivers of the devices that were seen, the most urgent first.
-    waiting: BTreeMap<Urgency, Vec<String>>,
+    waiting: BTreeMap<Urgency, VecDeque<String>>,
 }
 
 /// In which order drivers are loaded. What is not needed to get to the root is left to the device service, which has
 /// them all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Urgency {
+pub(crate) enum Urgency {
     /// Watchdogs, and the bridges that they are behind.
     Watchdog,
+    /// What a virtual machine's other devices are behind.
+    Bus,
     /// Disks that are there as soon as their driver is.
     Disk,
     /// Disks behind a bus that has to be walked first.
@@ -52,6 +54,10 @@ const URGENCY: &[(&str, Urgency)] = &[
     ("/drivers/i2c/busses/i2c-i801.", Urgency::Watchdog),
     ("/drivers/mfd/lpc_ich.", Urgency::Watchdog),
     ("/drivers/mfd/intel_pmc_bxt.", Urgency::Watchdog),
+    ("/drivers/virtio/", Urgency::Bus),
+    ("/drivers/hv/", Urgency::Bus),
+    ("/drivers/xen/", Urgency::Bus),
+    ("/drivers/pci/", Urgency::Bus),
     ("/drivers/block/", Urgency::Disk),
     ("/drivers/nvme/", Urgency::Disk),
     ("/drivers/ata/", Urgency::DiskOnBus),
@@ -63,6 +69,11 @@ impl Urgency {
     fn of(path: &str) -> Urgency {
         let row = URGENCY.iter().find(|(part, _)| path.contains(part));
         row.map_or(Urgency::Other, |(_, urgency)| *urgency)
+    }
+
+    /// Whether it drives disks.
+    pub(crate) fn is_disk(self) -> bool {
+        matches!(self, Urgency::Disk | Urgency::DiskOnBus)
     }
 }
 
@@ -78,7 +89,7 @@ impl Loader {
     }
 
     /// Reads the index, once; one that cannot be read is an empty one from then on.
-    pub(crate) fn read_index(&mut self) -> Result<&Index> {
+    pub(crate) fn read_index(&mut self) -> Result<()> {
         if self.index.is_none() {
             self.index = Some(Index::default());
             let read = |file: &str| read_bounded(&self.folder.join(file));
@@ -90,7 +101,7 @@ impl Loader {
             );
             self.index = Some(index.map_err(Error::at(What::Modules, self.folder.display()))?);
         }
-        Ok(self.index.get_or_insert_default())
+        Ok(())
     }
 
     /// Loads a module and what it needs. Built-in, loaded and absent modules are no error.
@@ -111,19 +122,29 @@ impl Loader {
             .try_for_each(|(name, entry)| self.insert(name, entry))
     }
 
-    /// Loads the most urgent of the drivers that the devices which are there lack; false if none lacks one.
-    pub(crate) fn load_next(&mut self) -> bool {
-        self.look_at_devices();
-        match self.waiting.pop_first() {
-            Some((_, modules)) => {
-                modules.iter().for_each(|module| self.load_or_say(module));
-                true
-            }
-            None => false,
+    /// Loads one driver that a device lacks, the most urgent; `None` if none lacks one.
+    pub(crate) fn load_next(&mut self) -> Option<Urgency> {
+        if self.waiting.is_empty() {
+            self.look_at_devices();
         }
+        let mut first = self.waiting.first_entry()?;
+        let urgency = *first.key();
+        let module = first.get_mut().pop_front();
+        let last = first.get().is_empty();
+        if last {
+            first.remove();
+        }
+        if let Some(module) = module {
+            self.load_or_say(&module);
+        }
+        if last {
+            // What was loaded may be a bus, and what is behind it more urgent than what waits.
+            self.look_at_devices();
+        }
+        Some(urgency)
     }
 
-    /// Loads only the drivers of watchdogs that are on a bus of this machine.
+    /// Loads the drivers of the watchdogs of this machine, and of the bridges that they are behind.
     pub(crate) fn load_watchdog_drivers(&mut self) {
         loop {
             self.look_at_devices();
@@ -132,6 +153,19 @@ impl Loader {
                 None => return,
             }
         }
+    }
+
+    /// Loads what this processor has for SHA-256: dm-verity keeps the hash that it finds first, and the generic one is
+    /// several times slower.
+    pub(crate) fn load_processors_hash(&mut self) {
+        let alias = std::fs::read_to_string("/sys/devices/system/cpu/modalias").unwrap_or_default();
+        let Some(index) = &self.index else { return };
+        let mut modules = index.matching(alias.trim());
+        modules.retain(|module| {
+            let entry = index.module(module);
+            entry.is_some_and(|entry| entry.path.contains("/crypto/sha2"))
+        });
+        modules.iter().for_each(|module| self.load_or_say(module));
     }
 
     /// Finds the drivers of devices that have come since the last look.
@@ -147,7 +181,7 @@ impl Loader {
             for module in index.matching(&alias) {
                 let path = index.module(&module).map_or("", |entry| &entry.path);
                 let urgency = Urgency::of(path);
-                self.waiting.entry(urgency).or_default().push(module);
+                self.waiting.entry(urgency).or_default().push_back(module);
             }
             self.seen.insert(alias);
         }
@@ -282,6 +316,14 @@ mod tests {
     #[test]
     fn the_watchdog_comes_first_and_disks_before_the_rest() {
         let of = Urgency::of;
+        for bridge in ["i2c/busses/i2c-i801", "mfd/lpc_ich"] {
+            let path = format!("kernel/drivers/{bridge}.ko.xz");
+            assert_eq!(of(&path), Urgency::Watchdog, "{path}");
+        }
+        assert!(
+            of("kernel/drivers/virtio/virtio_pci.ko.xz")
+                < of("kernel/drivers/block/virtio_blk.ko.xz")
+        );
         assert!(
             of("kernel/drivers/watchdog/i6300esb.ko.xz")
                 < of("kernel/drivers/nvme/host/nvme.ko.xz")

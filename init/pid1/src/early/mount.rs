@@ -98,16 +98,26 @@ pub(crate) fn first() -> Result<()> {
     FIRST.iter().try_for_each(mount_if_absent)
 }
 
-/// The rest, in the root. The kernel asks for no module meanwhile: it has all of these built in, and with bpf it would
-/// run modprobe for programs that Debian does not build.
+/// The rest, in the root.
 pub(crate) fn later() -> Result<()> {
-    const MODPROBE: &str = "/proc/sys/kernel/modprobe";
-    let modprobe = std::fs::read(MODPROBE).map_err(Error::at(What::ApiMounts, MODPROBE))?;
-    let set =
-        |path: &[u8]| std::fs::write(MODPROBE, path).map_err(Error::at(What::ApiMounts, MODPROBE));
-    set(b"\n")?;
-    let mounted = LATER.iter().try_for_each(mount_if_absent);
-    set(&modprobe)?;
+    LATER.iter().try_for_each(|api| match api.kind {
+        "bpf" => without_modprobe(|| mount_if_absent(api)),
+        _ => mount_if_absent(api),
+    })
+}
+
+/// With bpf the kernel would run modprobe for programs that Debian does not build.
+fn without_modprobe(mount: impl FnOnce() -> Result<()>) -> Result<()> {
+    const PATH: &str = "/proc/sys/kernel/modprobe";
+    let Ok(modprobe) = std::fs::read(PATH) else {
+        return mount();
+    };
+    // If that fails it only takes longer.
+    let _ = std::fs::write(PATH, "\n");
+    let mounted = mount();
+    if let Err(cause) = std::fs::write(PATH, modprobe) {
+        crate::error::settle(&Error::new(What::Kernel, format!("{PATH}: {cause}")));
+    }
     mounted
 }
 

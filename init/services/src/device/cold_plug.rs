@@ -1,50 +1,62 @@
-//! What was there before the service: every device below /sys/devices, parents first.
+//! What was there before the service: every device of every bus and class, parents first.
+//!
+//! Source: Documentation/admin-guide/sysfs-rules.rst.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
 
 use crate::device::sysfs;
 use crate::device::uevent::Device;
 
-/// Deepest folder that is entered; a USB stick behind hubs is at 20.
-const DEPTH_MAX: usize = 64;
+/// Where a subsystem lists its devices, from the folder of /sys that lists the subsystems.
+const LISTS: [(&str, &str); 2] = [("bus", "devices"), ("class", "")];
 
 /// Gives every present device to `handle`.
 pub(crate) fn walk(handle: &mut impl FnMut(Device)) {
-    visit(
-        Path::new("/sys"),
-        Path::new("/sys/devices"),
-        DEPTH_MAX,
-        handle,
-    );
+    visit(Path::new("/sys"), handle);
 }
 
-fn visit(root: &Path, folder: &Path, depth: usize, handle: &mut impl FnMut(Device)) {
-    if let Some(device) = read(root, folder) {
-        handle(device);
+fn visit(sys: &Path, handle: &mut impl FnMut(Device)) {
+    let mut found = BTreeMap::new();
+    for (subsystems, list) in LISTS {
+        for (folder, subsystem) in entries(&sys.join(subsystems)) {
+            for (link, _) in entries(&folder.join(list)) {
+                if let Some(path) = target(&link) {
+                    found.insert(path, subsystem.clone());
+                }
+            }
+        }
     }
-    let Some(depth) = depth.checked_sub(1) else {
-        return;
-    };
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return;
-    };
-    let mut folders: Vec<_> = entries
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path())
+    for (path, subsystem) in found {
+        let folder = sys.join(path.strip_prefix("/").unwrap_or(&path));
+        // A device that is gone again is told of by an event.
+        let Some(uevent) = sysfs::bytes(&folder, "uevent") else {
+            continue;
+        };
+        let text = String::from_utf8_lossy(&uevent);
+        if let Some(device) = Device::present(&path.to_string_lossy(), subsystem, &text) {
+            handle(device);
+        }
+    }
+}
+
+/// Path and name of what is in a folder.
+fn entries(folder: &Path) -> impl Iterator<Item = (PathBuf, String)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Some((entry.path(), entry.file_name().into_string().ok()?)))
+}
+
+/// The device that a link such as `../../devices/pci0000:00/0000:00:01.0` leads to, from `/devices`. What is no link is
+/// no device: `/sys/class/net/bonding_masters` is a file.
+fn target(link: &Path) -> Option<PathBuf> {
+    let target = std::fs::read_link(link).ok()?;
+    let below: PathBuf = target
+        .components()
+        .skip_while(|component| *component == Component::ParentDir)
         .collect();
-    folders.sort();
-    for folder in folders {
-        visit(root, &folder, depth, handle);
-    }
-}
-
-/// The device of a folder, where it is one.
-fn read(root: &Path, folder: &Path) -> Option<Device> {
-    let uevent = sysfs::bytes(folder, "uevent")?;
-    let path = format!("/{}", folder.strip_prefix(root).ok()?.display());
-    let subsystem = sysfs::link_name(folder, "subsystem").unwrap_or_default();
-    Device::present(&path, subsystem, &String::from_utf8_lossy(&uevent))
+    below
+        .starts_with("devices")
+        .then(|| Path::new("/").join(below))
 }
 
 #[cfg(test)]
@@ -52,32 +64,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_folder_with_a_uevent_file_is_a_device_parents_first() {
+    fn devices_of_buses_and_classes_are_found_once_parents_first() {
         let root = tempfile::tempdir().unwrap();
-        let disk = root.path().join("devices/pci0/block/vda");
+        let sys = root.path();
+        let pci = sys.join("devices/pci0000:00/0000:00:01.0");
+        let disk = pci.join("virtio1/block/vda");
         std::fs::create_dir_all(disk.join("vda1")).unwrap();
-        std::fs::write(root.path().join("devices/pci0/uevent"), "MODALIAS=pci:v1\n").unwrap();
+        std::fs::write(pci.join("uevent"), "MODALIAS=pci:v1\n").unwrap();
         std::fs::write(disk.join("uevent"), "DEVNAME=vda\n").unwrap();
         std::fs::write(disk.join("vda1/uevent"), "DEVNAME=vda1\n").unwrap();
-        std::os::unix::fs::symlink("/sys/class/block", disk.join("subsystem")).unwrap();
-        std::os::unix::fs::symlink(root.path(), disk.join("loop")).unwrap();
+        for folder in ["bus/pci/devices", "class/block", "class/net"] {
+            std::fs::create_dir_all(sys.join(folder)).unwrap();
+        }
+        let link = |target: &str, link: &str| {
+            std::os::unix::fs::symlink(target, sys.join(link)).unwrap();
+        };
+        let pci = "../../../devices/pci0000:00/0000:00:01.0";
+        link(pci, "bus/pci/devices/0000:00:01.0");
+        let disk = "../../devices/pci0000:00/0000:00:01.0/virtio1/block/vda";
+        link(&format!("{disk}/vda1"), "class/block/vda1");
+        link(disk, "class/block/vda");
+        link("../../devices/gone", "class/net/gone");
+        link("/etc", "class/net/elsewhere");
+        std::fs::write(sys.join("class/net/bonding_masters"), "").unwrap();
 
         let mut found = Vec::new();
-        visit(
-            root.path(),
-            &root.path().join("devices"),
-            DEPTH_MAX,
-            &mut |device| found.push(device),
-        );
+        visit(sys, &mut |device| found.push(device));
         let paths: Vec<&str> = found.iter().map(|device| device.path.as_str()).collect();
         assert_eq!(
             paths,
             [
-                "/devices/pci0",
-                "/devices/pci0/block/vda",
-                "/devices/pci0/block/vda/vda1"
+                "/devices/pci0000:00/0000:00:01.0",
+                "/devices/pci0000:00/0000:00:01.0/virtio1/block/vda",
+                "/devices/pci0000:00/0000:00:01.0/virtio1/block/vda/vda1"
             ]
         );
+        assert_eq!(found[0].subsystem, "pci");
         assert_eq!(found[1].subsystem, "block");
         assert_eq!(found[0].get("MODALIAS"), Some("pci:v1"));
     }

@@ -5,32 +5,41 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use crate::device::module::Loader;
 
 /// Nothing was asked for so long: what can wait is loaded, and the index of modules, some MiB, is given back.
 const REST_AFTER: Duration = Duration::from_secs(5);
-/// Of all programs these may use the processor last: nothing at boot waits for what they load.
-const LAST: i32 = 19;
+/// Parts of the paths of drivers that other devices are behind.
+const BUSES: [&str; 5] = [
+    "kernel/drivers/virtio/",
+    "kernel/drivers/hv/",
+    "kernel/drivers/xen/",
+    "kernel/drivers/pci/",
+    "kernel/drivers/usb/host/",
+];
 
-/// What is loaded first.
+/// In which order drivers are loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Urgency {
-    /// READY waits for it: the network's service finds all links, under their names.
+enum Turn {
+    /// READY waits for these two: the network's service finds all links, under their names.
+    Bus,
     Link,
     Other,
     /// Ciphers, KVM and frequency of a processor test themselves for seconds.
     Processor,
 }
 
-impl Urgency {
+impl Turn {
     /// By the device and by the path of its driver.
-    fn of(modalias: &str, path: &str) -> Urgency {
+    fn of(modalias: &str, path: &str) -> Turn {
         match path {
-            _ if modalias.starts_with("cpu:") => Urgency::Processor,
-            path if path.starts_with("kernel/drivers/net/") => Urgency::Link,
-            _ => Urgency::Other,
+            _ if modalias.starts_with("cpu:") => Turn::Processor,
+            path if path.starts_with("kernel/drivers/net/") => Turn::Link,
+            path if BUSES.iter().any(|bus| path.starts_with(bus)) => Turn::Bus,
+            _ => Turn::Other,
         }
     }
 }
@@ -38,19 +47,26 @@ impl Urgency {
 enum Request {
     Load(String),
     Settle(Sender<()>),
+    Rest,
 }
 
 /// The thread that loads.
 pub(crate) struct Drivers {
     requests: Sender<Request>,
+    loads: Loads,
 }
 
+/// What is being loaded, since when.
+type Loads = Arc<Mutex<Option<(String, Instant)>>>;
+
 impl Drivers {
-    /// Starts it. Until [`settle`](Self::settle) it loads drivers of links only.
+    /// Starts it. Until [`load_rest`](Self::load_rest) it loads drivers of links and of what they are behind only.
     pub(crate) fn start() -> io::Result<Self> {
         let (requests, receiver) = mpsc::channel();
+        let loads = Loads::default();
         let work = Work {
             requests: receiver,
+            loads: loads.clone(),
             loader: None,
             seen: BTreeSet::new(),
             waiting: BTreeMap::new(),
@@ -59,7 +75,7 @@ impl Drivers {
         std::thread::Builder::new()
             .name("drivers".into())
             .spawn(move || work.run())?;
-        Ok(Self { requests })
+        Ok(Self { requests, loads })
     }
 
     /// Has the drivers of a device loaded, some time.
@@ -67,14 +83,24 @@ impl Drivers {
         self.ask(Request::Load(modalias.to_owned()));
     }
 
-    /// Waits, but not longer than this, until the drivers of all links that were asked for are loaded. The others
-    /// follow from now on.
-    pub(crate) fn settle(&self, longest: Duration) {
+    /// Waits, but not longer than this, until the drivers of all links that were asked for are loaded; whether they are.
+    pub(crate) fn settle(&self, longest: Duration) -> bool {
         let (done, wait) = mpsc::channel();
         self.ask(Request::Settle(done));
-        if wait.recv_timeout(longest).is_err() {
-            log::warn!("drivers of links still load after {} s", longest.as_secs());
-        }
+        wait.recv_timeout(longest).is_ok()
+    }
+
+    /// From now on all drivers are loaded.
+    pub(crate) fn load_rest(&self) {
+        self.ask(Request::Rest);
+    }
+
+    /// A driver that has taken longer than this until now, and how long.
+    pub(crate) fn stuck(&self, longer: Duration) -> Option<(String, Duration)> {
+        let loads = self.loads.lock().ok()?;
+        let (module, since) = loads.as_ref()?;
+        let taken = since.elapsed();
+        (taken > longer).then(|| (module.clone(), taken))
     }
 
     fn ask(&self, request: Request) {
@@ -86,10 +112,11 @@ impl Drivers {
 
 struct Work {
     requests: Receiver<Request>,
+    loads: Loads,
     loader: Option<Loader>,
     /// Each of many like devices asks for the same.
     seen: BTreeSet<String>,
-    waiting: BTreeMap<Urgency, Vec<String>>,
+    waiting: BTreeMap<Turn, Vec<String>>,
     settled: bool,
 }
 
@@ -98,7 +125,7 @@ impl Work {
     fn run(mut self) {
         let mut settle = Vec::new();
         loop {
-            let ready = self.most_urgent();
+            let ready = self.next_turn();
             let request = match ready {
                 Some(_) => self.requests.try_recv().map_err(|error| match error {
                     TryRecvError::Empty => RecvTimeoutError::Timeout,
@@ -109,27 +136,24 @@ impl Work {
             match (request, ready) {
                 (Ok(Request::Load(modalias)), _) => self.find(modalias),
                 (Ok(Request::Settle(done)), _) => settle.push(done),
+                (Ok(Request::Rest), _) => self.settled = true,
                 (Err(RecvTimeoutError::Disconnected), _) => return,
-                (Err(RecvTimeoutError::Timeout), Some(urgency)) => self.load_one(urgency),
+                (Err(RecvTimeoutError::Timeout), Some(turn)) => self.load_one(turn),
                 (Err(RecvTimeoutError::Timeout), None) => self.rest(),
             }
-            if !settle.is_empty() && !self.waiting.contains_key(&Urgency::Link) {
+            if !settle.is_empty() && !self.waiting.keys().any(|turn| *turn <= Turn::Link) {
                 for done in settle.drain(..) {
                     // Who does not wait any more needs no answer.
                     let _ = done.send(());
-                }
-                self.settled = true;
-                if let Err(error) = rustix::process::setpriority_process(None, LAST) {
-                    log::debug!("drivers load with the priority of the service: {error}");
                 }
             }
         }
     }
 
     /// What may be loaded now, without waiting for a rest.
-    fn most_urgent(&self) -> Option<Urgency> {
+    fn next_turn(&self) -> Option<Turn> {
         let first = *self.waiting.keys().next()?;
-        let now = first == Urgency::Link || (self.settled && first != Urgency::Processor);
+        let now = first <= Turn::Link || (self.settled && first != Turn::Processor);
         now.then_some(first)
     }
 
@@ -141,30 +165,39 @@ impl Work {
         if let Some(loader) = self.loader() {
             let modules = loader.drivers(&modalias);
             for (module, path) in modules {
-                let urgency = Urgency::of(&modalias, &path);
-                self.waiting.entry(urgency).or_default().push(module);
+                let turn = Turn::of(&modalias, &path);
+                self.waiting.entry(turn).or_default().push(module);
             }
         }
         self.seen.insert(modalias);
     }
 
-    fn load_one(&mut self, urgency: Urgency) {
-        let Some(modules) = self.waiting.get_mut(&urgency) else {
+    fn load_one(&mut self, turn: Turn) {
+        let Some(modules) = self.waiting.get_mut(&turn) else {
             return;
         };
         let module = (!modules.is_empty()).then(|| modules.remove(0));
         if modules.is_empty() {
-            self.waiting.remove(&urgency);
+            self.waiting.remove(&turn);
         }
-        if let (Some(module), Some(loader)) = (module, self.loader()) {
+        let Some(module) = module else { return };
+        self.note(Some((module.clone(), Instant::now())));
+        if let Some(loader) = self.loader() {
             loader.load_driver(&module);
+        }
+        self.note(None);
+    }
+
+    fn note(&self, module: Option<(String, Instant)>) {
+        if let Ok(mut loads) = self.loads.lock() {
+            *loads = module;
         }
     }
 
     /// No device comes for now.
     fn rest(&mut self) {
-        while self.waiting.contains_key(&Urgency::Processor) {
-            self.load_one(Urgency::Processor);
+        while self.waiting.contains_key(&Turn::Processor) {
+            self.load_one(Turn::Processor);
         }
         self.loader = None;
         self.seen.clear();
@@ -185,56 +218,74 @@ impl Work {
 mod tests {
     use super::*;
 
-    fn work(waiting: &[(Urgency, &str)]) -> Work {
+    fn work(waiting: &[(Turn, &str)]) -> Work {
         let mut work = Work {
             requests: mpsc::channel().1,
+            loads: Loads::default(),
             loader: None,
             seen: BTreeSet::new(),
             waiting: BTreeMap::new(),
             settled: false,
         };
-        for (urgency, module) in waiting {
-            let modules = work.waiting.entry(*urgency).or_default();
+        for (turn, module) in waiting {
+            let modules = work.waiting.entry(*turn).or_default();
             modules.push((*module).to_owned());
         }
         work
     }
 
     #[test]
-    fn until_it_is_settled_only_links_get_their_drivers() {
+    fn until_it_is_settled_only_links_and_their_buses_get_drivers() {
         let mut all = work(&[
-            (Urgency::Processor, "kvm_amd"),
-            (Urgency::Other, "ahci"),
-            (Urgency::Link, "virtio_net"),
+            (Turn::Processor, "kvm_amd"),
+            (Turn::Other, "ahci"),
+            (Turn::Link, "virtio_net"),
+            (Turn::Bus, "hv_vmbus"),
         ]);
-        assert_eq!(all.most_urgent(), Some(Urgency::Link));
-        all.waiting.remove(&Urgency::Link);
-        assert_eq!(all.most_urgent(), None);
+        for turn in [Turn::Bus, Turn::Link] {
+            assert_eq!(all.next_turn(), Some(turn));
+            all.waiting.remove(&turn);
+        }
+        assert_eq!(all.next_turn(), None);
         all.settled = true;
-        assert_eq!(all.most_urgent(), Some(Urgency::Other));
-        all.waiting.remove(&Urgency::Other);
-        assert_eq!(all.most_urgent(), None);
+        assert_eq!(all.next_turn(), Some(Turn::Other));
+        all.waiting.remove(&Turn::Other);
+        assert_eq!(all.next_turn(), None);
     }
 
     #[test]
     fn a_driver_is_as_urgent_as_what_it_drives() {
         let virtio = "kernel/drivers/net/virtio_net.ko.xz";
-        assert_eq!(Urgency::of("virtio:d1v1", virtio), Urgency::Link);
+        assert_eq!(Turn::of("virtio:d1v1", virtio), Turn::Link);
+        let vmbus = "kernel/drivers/hv/hv_vmbus.ko.xz";
+        assert_eq!(Turn::of("acpi:VMBUS:", vmbus), Turn::Bus);
         assert_eq!(
-            Urgency::of("pci:v1", "kernel/drivers/ata/ahci.ko.xz"),
-            Urgency::Other
+            Turn::of("pci:v1", "kernel/drivers/ata/ahci.ko.xz"),
+            Turn::Other
         );
         assert_eq!(
-            Urgency::of("cpu:type:x86", "kernel/arch/x86/kvm/kvm.ko.xz"),
-            Urgency::Processor
+            Turn::of("cpu:type:x86", "kernel/arch/x86/kvm/kvm.ko.xz"),
+            Turn::Processor
         );
     }
 
     #[test]
     fn whoever_settles_gets_an_answer_although_nothing_was_asked() {
         let drivers = Drivers::start().unwrap();
-        let began = std::time::Instant::now();
-        drivers.settle(Duration::from_secs(600));
-        assert!(began.elapsed() < Duration::from_secs(600));
+        assert!(drivers.settle(Duration::from_secs(60)));
+        assert!(drivers.stuck(Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn a_driver_that_hangs_is_named_and_nobody_waits_for_it_for_ever() {
+        let (requests, _nobody) = mpsc::channel();
+        let drivers = Drivers {
+            requests,
+            loads: Arc::new(Mutex::new(Some(("mlx5_core".into(), Instant::now())))),
+        };
+        assert!(!drivers.settle(Duration::from_millis(1)));
+        let stuck = drivers.stuck(Duration::ZERO).map(|(module, _)| module);
+        assert_eq!(stuck.as_deref(), Some("mlx5_core"));
+        assert!(drivers.stuck(Duration::from_secs(3600)).is_none());
     }
 }

@@ -78,8 +78,19 @@ impl Service {
             count += 1;
             handler.handle(&device);
         });
-        self.handler.settle(SETTLE_MAX);
-        while began.elapsed() < SETTLE_MAX && self.take_events()? > 0 {}
+        // What a driver brings up may want one itself.
+        loop {
+            let settled = self
+                .handler
+                .settle(SETTLE_MAX.saturating_sub(began.elapsed()));
+            if !settled {
+                self.handler.mention_stuck();
+            }
+            if self.take_events()? == 0 || !settled {
+                break;
+            }
+        }
+        self.handler.load_rest();
         self.watch_buttons();
         log::info!("{count} devices in {} ms", began.elapsed().as_millis());
         Ok(())
@@ -117,6 +128,7 @@ impl Service {
             if fed.elapsed() >= watchdog {
                 fed = Instant::now();
                 crate::notify::watchdog();
+                self.handler.mention_stuck();
             }
         }
     }

@@ -13,6 +13,8 @@ use crate::device::power::Button;
 use crate::device::uevent::{Action, Device};
 use crate::device::{disk_link, interface_name};
 
+/// A driver that takes longer is mentioned.
+const STUCK_AFTER: Duration = Duration::from_secs(30);
 const SLOTS: &str = "/sys/bus/pci/slots";
 
 /// What the service knows of the devices.
@@ -53,8 +55,23 @@ impl Handler {
     }
 
     /// Waits until all links that were handled have a driver ([`Drivers::settle`]).
-    pub(crate) fn settle(&self, longest: Duration) {
-        self.drivers.settle(longest);
+    pub(crate) fn settle(&self, longest: Duration) -> bool {
+        self.drivers.settle(longest)
+    }
+
+    /// From now on devices of every kind get a driver.
+    pub(crate) fn load_rest(&self) {
+        self.drivers.load_rest();
+    }
+
+    /// Says which driver hangs: those after it wait.
+    pub(crate) fn mention_stuck(&self) {
+        if let Some((module, taken)) = self.drivers.stuck(STUCK_AFTER) {
+            log::warn!(
+                "{module} has been starting for {} s; drivers that come after it wait",
+                taken.as_secs()
+            );
+        }
     }
 
     fn add(&mut self, device: &Device) {

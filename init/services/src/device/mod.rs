@@ -42,13 +42,29 @@ pub(crate) fn main(_args: &[String]) -> ExitCode {
     }
 }
 
-/// Drivers for who looks for a disk before the device service runs.
-pub(crate) struct AllDrivers {
+/// Drivers of disks and of what they are behind, for who looks for one before the device service runs.
+pub(crate) struct DiskDrivers {
     loader: module::Loader,
     seen: BTreeSet<String>,
 }
 
-impl AllDrivers {
+/// Parts of their paths.
+const DISK_DRIVERS: [&str; 12] = [
+    "kernel/drivers/ata/",
+    "kernel/drivers/block/",
+    "kernel/drivers/cdrom/",
+    "kernel/drivers/hv/",
+    "kernel/drivers/message/",
+    "kernel/drivers/mmc/",
+    "kernel/drivers/nvme/",
+    "kernel/drivers/pci/",
+    "kernel/drivers/scsi/",
+    "kernel/drivers/usb/",
+    "kernel/drivers/virtio/",
+    "kernel/drivers/xen/",
+];
+
+impl DiskDrivers {
     /// Reads the index of modules.
     pub(crate) fn open() -> std::io::Result<Self> {
         Ok(Self {
@@ -61,8 +77,11 @@ impl AllDrivers {
     pub(crate) fn load(&mut self) {
         cold_plug::walk(&mut |device| {
             let modalias = device.get("MODALIAS").unwrap_or_default();
-            if !modalias.starts_with("cpu:") && self.seen.insert(modalias.to_owned()) {
-                for (module, _) in self.loader.drivers(modalias) {
+            if !self.seen.insert(modalias.to_owned()) {
+                return;
+            }
+            for (module, path) in self.loader.drivers(modalias) {
+                if DISK_DRIVERS.iter().any(|part| path.starts_with(part)) {
                     self.loader.load_driver(&module);
                 }
             }

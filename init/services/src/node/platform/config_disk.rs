@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::{Found, read_document};
-use crate::device::{AllDrivers, superblock};
+use crate::device::{DiskDrivers, superblock};
 
 /// Labels of the file system.
 const LABELS: [&str; 2] = ["BEDPLATE-CFG", "BEDPLATECFG"];
@@ -25,17 +25,21 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MAX_DEVICES: usize = 256;
 
 pub(super) fn find() -> io::Result<Option<Found>> {
-    // The initramfs has loaded no more than the root needs.
-    let mut drivers = AllDrivers::open()?;
-    let began = Instant::now();
-    loop {
-        drivers.load();
-        match labelled(Path::new("/sys/class/block"), Path::new("/dev"))? {
-            Some((device, kind)) => return read_from(&device, kind),
-            None if began.elapsed() >= PATIENCE => return Ok(None),
-            None => std::thread::sleep(Duration::from_millis(250)),
-        }
+    let look = || labelled(Path::new("/sys/class/block"), Path::new("/dev"));
+    if let Some((device, kind)) = look()? {
+        return read_from(&device, kind);
     }
+    // The initramfs has loaded no more than the root needs.
+    let mut drivers = DiskDrivers::open()?;
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        drivers.load();
+        if let Some((device, kind)) = look()? {
+            return read_from(&device, kind);
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    Ok(None)
 }
 
 /// The first block device, in name order, with the label.
@@ -43,7 +47,7 @@ fn labelled(sys: &Path, dev: &Path) -> io::Result<Option<(PathBuf, &'static str)
     let mut names: Vec<String> = std::fs::read_dir(sys)?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| {
-            !["loop", "ram", "zram", "dm-", "nbd"]
+            !["loop", "ram", "zram", "dm-", "nbd", "fd"]
                 .iter()
                 .any(|kind| name.starts_with(kind))
         })
