@@ -17,6 +17,7 @@ mod reboot;
 mod restart;
 mod status;
 mod test;
+mod unit;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -52,6 +53,7 @@ enum Command {
     Lock(lock::Args),
     Cache(cache::Args),
     Kernel(kernel::Args),
+    Unit(unit::Args),
     Test(test::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
@@ -77,6 +79,7 @@ pub(crate) fn run(cli: &Cli, output: &Output) -> Result<(), Error> {
         Command::Lock(args) => lock::run(args, output),
         Command::Cache(args) => cache::run(args, output),
         Command::Kernel(args) => kernel::run(args, output),
+        Command::Unit(args) => unit::run(args, output),
         Command::Test(args) => test::run(args, output),
         Command::Doctor(args) => doctor::run(args, output),
         Command::Bench(args) => bench::run(args, output),

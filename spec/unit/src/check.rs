@@ -78,6 +78,55 @@ fn broken_dependency(
     })
 }
 
+/// What becomes of a unit file as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// All that it says has its effect.
+    Honoured,
+    /// It runs; what the findings name has no effect.
+    Warned,
+    /// It is hidden on purpose.
+    Masked,
+    /// It does not run.
+    Refused,
+}
+
+impl Verdict {
+    /// One word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Honoured => "honoured",
+            Self::Warned => "warned",
+            Self::Masked => "masked",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Reads one unit with its drop-ins, without the units that it names; of a template an instance.
+pub fn verify(source: &dyn UnitSource, unit: &str) -> Result<(Verdict, Vec<Finding>), String> {
+    let facts = Facts::default();
+    let mut name = UnitName::parse(unit)?;
+    if name.is_template() {
+        name = name.with_instance("instance");
+    }
+    let loaded = Loader::new(source, &facts)?.load(&name.to_string())?;
+    let (unit, mut findings) = (loaded.unit, loaded.findings);
+    let verdict = match unit.load {
+        LoadState::Loaded if findings.is_empty() => Verdict::Honoured,
+        LoadState::Loaded => Verdict::Warned,
+        LoadState::Masked => Verdict::Masked,
+        _ => Verdict::Refused,
+    };
+    if verdict >= Verdict::Masked && findings.is_empty() {
+        let reason = unit.reason.clone().unwrap_or_default();
+        findings.push(Finding::error(unit.place(), reason));
+    }
+    findings.sort();
+    Ok((verdict, findings))
+}
+
 /// A link that enables a unit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct InstallLink {

@@ -251,11 +251,28 @@ pub fn table() -> impl Iterator<Item = &'static Directive> {
     FAMILIES.iter().flat_map(|family| family.rows)
 }
 
+/// What the page says before the table.
+const PAGE_HEAD: &str = "\
+# Unit directives
+
+What PID 1 makes of each directive of a unit file. Written by `cargo bedplate unit directives --markdown`; a test
+compares. `cargo bedplate unit verify PATH...` says what becomes of a unit file.
+
+- honoured: it has systemd's meaning. *confines*: a value that makes no sense refuses the unit.
+- no effect: read, and of no consequence on a node; the last column says why.
+- warned: known and not implemented yet. The unit runs without it, and a warning names file and line.
+- refused: it confines the service and is not implemented yet. The unit does not run, unless the recipe allows it by
+  name (`[units] allow`).
+
+A directive that is not here is warned of, and so is a section that has no meaning in the unit.
+
+| section | directive | value | support | what it does |
+|---|---|---|---|---|
+";
+
 /// The table as a Markdown page.
 pub fn markdown() -> String {
-    let mut page = String::from(
-        "| section | directive | value | support | what it does |\n|---|---|---|---|---|\n",
-    );
+    let mut page = String::from(PAGE_HEAD);
     let cell = |text: &str| text.replace('|', "\\|");
     for row in table() {
         let line = [
