@@ -65,6 +65,12 @@ const TESTS: &[Test] = &[
         ten_thousand_orphans_are_reaped,
     ),
     Test::new(
+        "a_forking_service_is_named_by_its_file",
+        2,
+        500,
+        a_forking_service_is_named_by_its_file,
+    ),
+    Test::new(
         "watches_of_ended_units_are_given_back",
         2,
         600,
@@ -306,4 +312,10 @@ fn ten_thousand_orphans_are_reaped(context: &Context) -> Outcome {
 fn watches_of_ended_units_are_given_back(context: &Context) -> Outcome {
     let said = self_checked(context, "test-watches")?;
     check(said.contains("256 runs with 128 watches"), || said)
+}
+
+/// The image's own unit kills the process that the daemon's file names.
+fn a_forking_service_is_named_by_its_file(context: &Context) -> Outcome {
+    let said = self_checked(context, "test-forking")?;
+    check(said.contains("up again as another process"), || said)
 }

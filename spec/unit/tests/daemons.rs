@@ -120,6 +120,10 @@ fn files() -> Files {
         ),
         ("/usr/lib/systemd/system/chrony.service", CHRONY),
         ("/usr/lib/systemd/system/nginx.service", NGINX),
+        (
+            "/usr/lib/systemd/system/bus.service",
+            "[Service]\nType=dbus\nBusName=org.example\nExecStart=/usr/bin/bus\n",
+        ),
         ("/usr/lib/systemd/system/sysinit.target", "[Unit]\n"),
         ("/usr/lib/systemd/system/network-online.target", "[Unit]\n"),
         ("/usr/lib/systemd/system/time-sync.target", "[Unit]\n"),
@@ -219,13 +223,12 @@ fn chrony_is_refused_for_each_wall_it_asks_for() {
 }
 
 #[test]
-fn a_forking_nginx_is_refused_with_file_and_line() {
+fn a_forking_nginx_tells_its_main_process_by_a_file() {
     let unit = load("nginx.service");
-    assert!(
-        unit.reason
-            .unwrap()
-            .starts_with("/usr/lib/systemd/system/nginx.service:6: Type=: \"forking\"")
-    );
+    assert_eq!((unit.load, unit.reason), (LoadState::Loaded, None));
+    assert_eq!(unit.service.kind.given, Some(ServiceType::Forking));
+    let pid_file = unit.service.kind.pid_file.as_deref();
+    assert_eq!(pid_file, Some("/run/nginx.pid"));
     assert_eq!(
         unit.service.exec.start[0].arguments[2],
         "daemon on; master_process on;"
@@ -235,7 +238,7 @@ fn a_forking_nginx_is_refused_with_file_and_line() {
 
 #[test]
 fn the_builder_tells_all_of_it_with_file_and_line() {
-    let roots = ["etcd.service", "chrony.service", "nginx.service"].map(String::from);
+    let roots = ["etcd.service", "chrony.service", "bus.service"].map(String::from);
     let findings = check(&files(), &roots, &["chrony.service".into()]).unwrap();
     let said = |severity: Severity| {
         findings
@@ -246,7 +249,7 @@ fn the_builder_tells_all_of_it_with_file_and_line() {
     };
     assert_eq!(
         said(Severity::Error),
-        ["/usr/lib/systemd/system/nginx.service:6"]
+        ["/usr/lib/systemd/system/bus.service:2"]
     );
     assert_eq!(
         said(Severity::Isolation),

@@ -17,6 +17,7 @@ use spec_unit::specifier::Facts;
 use spec_unit::value::signal_name;
 
 use super::node::{self, NodePlanHost};
+use super::pid_file;
 use super::runtime_folder;
 use super::spawn::{self, ExecReport, Spawned};
 use super::state::{Phase, UnitState};
@@ -24,7 +25,7 @@ use super::supervise::{Host, Role, Spawn, Timer, describe};
 use crate::cgroup::Cgroups;
 use crate::event::{Events, Source, Timers};
 use crate::log::Level;
-use crate::reap::Reaper;
+use crate::reap::{self, Reaper};
 
 /// The node that services run on.
 #[derive(Debug)]
@@ -282,6 +283,33 @@ impl Host for NodeHost {
 
     fn populated(&self, group: &str) -> bool {
         self.cgroups.populated(group)
+    }
+
+    fn adopt_named(&mut self, id: UnitId, group: &str, pid_file: &str) -> Result<i32, String> {
+        let pid = pid_file::read(pid_file)?;
+        let own = self.cgroups.of_process(pid).is_some_and(|of| {
+            of.strip_prefix(group)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        });
+        if !own {
+            return Err(format!("process {pid} is not one of the service"));
+        }
+        self.adopt(pid, id).map_err(|cause| cause.to_string())?;
+        Ok(pid)
+    }
+
+    fn adopt_only(&mut self, id: UnitId, group: &str) -> Option<i32> {
+        let mut children = self.cgroups.processes(group);
+        children.retain(|pid| reap::is_child(*pid));
+        let [pid] = children[..] else { return None };
+        self.adopt(pid, id).ok()?;
+        Some(pid)
+    }
+
+    fn remove_pid_file(&mut self, pid_file: &str) {
+        if let Err(cause) = pid_file::remove(pid_file) {
+            crate::warning!("{pid_file}: {cause}");
+        }
     }
 
     fn ran_out_of_memory(&self, group: &str) -> bool {

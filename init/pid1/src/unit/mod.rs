@@ -14,6 +14,7 @@ mod condition;
 mod host;
 mod job;
 mod node;
+mod pid_file;
 mod request;
 mod runtime_folder;
 pub(crate) mod spawn;

@@ -203,6 +203,8 @@ pub(crate) struct UnitState {
     pub(crate) since_us: u64,
     /// The main process.
     pub(crate) main: Option<i32>,
+    /// It has forked, and which of its processes is the main one is not known.
+    pub(crate) main_unknown: bool,
     /// The process of another Exec line.
     pub(crate) control: Option<i32>,
     /// Number of the command that runs, in the list of the phase.

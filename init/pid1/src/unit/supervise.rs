@@ -33,11 +33,13 @@ pub(crate) enum Timer {
     Watchdog,
     /// The service has run for too long.
     Runtime,
+    /// A forking service may have told its main process by now.
+    PidFile,
 }
 
 impl Timer {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Phase, Self::Watchdog, Self::Runtime];
+    pub(crate) const ALL: [Self; 4] = [Self::Phase, Self::Watchdog, Self::Runtime, Self::PidFile];
 }
 
 /// What a service acts through.
@@ -52,6 +54,12 @@ pub(crate) trait Host {
     fn signal_group(&mut self, group: &str, signal: i32) -> usize;
     /// Whether a process is in the group.
     fn populated(&self, group: &str) -> bool;
+    /// Takes the process that the file names as the main one, if it is in the group; its number.
+    fn adopt_named(&mut self, id: UnitId, group: &str, pid_file: &str) -> Result<i32, String>;
+    /// Takes the only child in the group as the main process, if there is just one; its number.
+    fn adopt_only(&mut self, id: UnitId, group: &str) -> Option<i32>;
+    /// Removes a file that a service which has stopped has left.
+    fn remove_pid_file(&mut self, pid_file: &str);
     /// Whether the kernel killed a process in it for want of memory.
     fn ran_out_of_memory(&self, group: &str) -> bool;
     /// Removes the group and folders of a service that has stopped.
@@ -190,6 +198,7 @@ impl Machine<'_> {
         self.state.told_to_stop = false;
         self.state.restarting = false;
         self.state.left_behind = false;
+        self.state.main_unknown = false;
         self.state.said_reloading = false;
         (
             self.state.reason,
@@ -241,7 +250,11 @@ impl Machine<'_> {
     fn start_main(&mut self) {
         self.enter(Phase::Start);
         self.state.started_us = Some(self.host.now_us());
-        match (self.run(Role::Main), self.kind()) {
+        let role = match self.kind() {
+            ServiceType::Forking => Role::Control,
+            _ => Role::Main,
+        };
+        match (self.run(role), self.kind()) {
             (Some(Err(message)), _) => self.fail_to_run(message),
             (None, _) | (Some(Ok(())), ServiceType::Simple) => self.start_post(),
             (Some(Ok(())), _) => {}
@@ -264,6 +277,7 @@ impl Machine<'_> {
         match self.run(Role::Control) {
             Some(Ok(())) => {}
             Some(Err(message)) => self.fail_to_run(message),
+            None if self.waits_for_main() => {}
             None => {
                 if let Some(span) = self
                     .unit
@@ -283,7 +297,8 @@ impl Machine<'_> {
     /// Up: running, or exited and counted as active, or about to go down.
     fn settle_up(&mut self) {
         self.allow(u64::MAX);
-        if self.state.main.is_some() {
+        let unknown = self.state.main_unknown && self.is_left_in_group();
+        if self.state.main.is_some() || unknown {
             self.enter(Phase::Running);
         } else if self.state.result == Outcome::Success && self.unit.service.kind.remain_after_exit
         {
@@ -341,6 +356,7 @@ pub(crate) fn describe(status: ExitStatus) -> String {
 }
 
 mod ended;
+mod forked;
 mod kill;
 mod notified;
 mod stop;

@@ -1,4 +1,4 @@
-//! `Type=`, `RemainAfterExit=`: when a service counts as started and as ended.
+//! `Type=`, `PIDFile=`, `GuessMainPID=`, `RemainAfterExit=`: when a service counts as started and as ended.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,19 +15,36 @@ pub enum ServiceType {
     Simple,
     /// Once its program runs.
     Exec,
+    /// Once its process has ended and left a daemon behind.
+    Forking,
     /// Once it has said READY=1.
     Notify,
     /// Once it has ended.
     Oneshot,
 }
 
-/// Type= and RemainAfterExit=.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Type= and its like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceKind {
     /// Type=, if given.
     pub given: Option<ServiceType>,
+    /// PIDFile=, below /run.
+    pub pid_file: Option<String>,
+    /// GuessMainPID=.
+    pub guess_main_pid: bool,
     /// It stays active after its process has ended.
     pub remain_after_exit: bool,
+}
+
+impl Default for ServiceKind {
+    fn default() -> Self {
+        Self {
+            given: None,
+            pid_file: None,
+            guess_main_pid: true,
+            remain_after_exit: false,
+        }
+    }
 }
 
 impl ServiceKind {
@@ -46,8 +63,8 @@ pub const ROWS: &[Directive] = &[
     Directive {
         section: "Service",
         name: "Type",
-        value: "simple|exec|notify|oneshot",
-        documentation: "When the service counts as started. forking, notify-reload, idle and dbus come later; a unit that asks for them is refused (idle: taken as simple).",
+        value: "simple|exec|forking|notify|oneshot",
+        documentation: "When the service counts as started. notify-reload, idle and dbus come later; a unit that asks for them is refused (idle: taken as simple).",
         support: Support::Must(set_type),
     },
     Directive {
@@ -68,15 +85,15 @@ pub const ROWS: &[Directive] = &[
         section: "Service",
         name: "PIDFile",
         value: "PATH",
-        documentation: "Where a forking service writes its process number. Of use with Type=forking only.",
-        support: Support::NoEffect,
+        documentation: "Where a service of Type=forking writes the number of its main process, which must be one of its own. Below /run: PID 1 reads it and waits for no disk.",
+        support: Support::Must(set_pid_file),
     },
     Directive {
         section: "Service",
         name: "GuessMainPID",
         value: "BOOLEAN",
-        documentation: "Of use with Type=forking only.",
-        support: Support::NoEffect,
+        documentation: "Without PIDFile=, a service of Type=forking that leaves one process behind has that as its main process.",
+        support: Support::Set(set_guess),
     },
     Directive {
         section: "Service",
@@ -91,21 +108,44 @@ fn set_type(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
     let kind = match value.text {
         "simple" | "idle" => ServiceType::Simple,
         "exec" => ServiceType::Exec,
+        "forking" => ServiceType::Forking,
         "notify" => ServiceType::Notify,
         "oneshot" => ServiceType::Oneshot,
         other => {
-            let known = ["forking", "notify-reload", "dbus"].contains(&other);
+            let known = ["notify-reload", "dbus"].contains(&other);
             let why = if known {
                 "is not implemented yet"
             } else {
                 "is not a service type"
             };
             return Err(format!(
-                "{other:?} {why}; write simple, exec, notify or oneshot"
+                "{other:?} {why}; write simple, exec, forking, notify or oneshot"
             ));
         }
     };
     unit.service.kind.given = Some(kind);
+    Ok(())
+}
+
+fn set_pid_file(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
+    const FOLDER: &str = "/run/";
+    let text = value.expanded();
+    let path = match text.strip_prefix("/var/run/") {
+        _ if text.is_empty() => None,
+        Some(rest) => Some(format!("{FOLDER}{rest}")),
+        None if text.starts_with('/') => Some(text),
+        None => Some(format!("{FOLDER}{text}")),
+    };
+    let path = path.map(|path| value::path(&path)).transpose()?;
+    if path.as_ref().is_some_and(|path| !path.starts_with(FOLDER)) {
+        return Err(format!("{:?} is not below {FOLDER}", value.text));
+    }
+    unit.service.kind.pid_file = path;
+    Ok(())
+}
+
+fn set_guess(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
+    unit.service.kind.guess_main_pid = value::boolean(value.text)?;
     Ok(())
 }
 

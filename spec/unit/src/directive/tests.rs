@@ -286,7 +286,9 @@ fn isolation_that_is_not_there_refuses_until_a_drop_in_switches_it_off() {
 fn what_must_make_sense_refuses_the_unit() {
     for bad in [
         "User=a b",
-        "Type=forking",
+        "Type=dbus",
+        "PIDFile=/var/lib/a.pid",
+        "PIDFile=/run/../etc/a.pid",
         "ExecStart=\"/bin/a",
         "MemoryMax=lots",
         "LimitNOFILE=9:1",
@@ -295,8 +297,18 @@ fn what_must_make_sense_refuses_the_unit() {
         let (unit, _) = read(&format!("[Service]\n{bad}\n"));
         assert_eq!(unit.refusals.len(), 1, "{bad}");
     }
-    let (unit, _) = read("[Service]\nType=forking\nType=notify\n");
+    let (unit, _) = read("[Service]\nType=dbus\nType=notify\n");
     assert!(unit.refusals.is_empty(), "a drop-in puts it right");
+}
+
+#[test]
+fn a_pid_file_is_below_run_however_it_is_written() {
+    for written in ["a.pid", "/run/a.pid", "/var/run/a.pid"] {
+        let (unit, _) = read(&format!("[Service]\nPIDFile={written}\n"));
+        assert_eq!(unit.service.kind.pid_file.as_deref(), Some("/run/a.pid"));
+    }
+    let (unit, _) = read("[Service]\nPIDFile=a.pid\nPIDFile=\n");
+    assert_eq!(unit.service.kind.pid_file, None);
 }
 
 #[test]

@@ -104,6 +104,13 @@ impl Machine<'_> {
                 self.blame(outcome);
                 self.signal_all(Phase::StopSigterm);
             }
+            // It had named its main process before it had forked.
+            ServiceType::Forking => {
+                self.blame(outcome);
+                if self.state.control.is_none() {
+                    self.signal_all(Phase::StopSigterm);
+                }
+            }
             // The program ended before the loop saw that it had begun.
             ServiceType::Exec | ServiceType::Simple => {
                 self.blame(outcome);
@@ -156,6 +163,7 @@ impl Machine<'_> {
         }
         match self.state.phase {
             Phase::Condition | Phase::StartPre if clean => self.start_step(),
+            Phase::Start if clean => self.forked(),
             Phase::StartPost if clean => self.start_post_step(),
             Phase::Reload if clean => self.reload_step(),
             Phase::Stop if clean => self.stop_step(),
@@ -165,7 +173,7 @@ impl Machine<'_> {
                 self.host.say(Level::Warning, &self.unit.name, &message);
                 self.settle_up();
             }
-            Phase::StartPre | Phase::Stop => {
+            Phase::StartPre | Phase::Start | Phase::Stop => {
                 self.blame(outcome);
                 self.signal_all(Phase::StopSigterm);
             }
@@ -207,6 +215,10 @@ impl Machine<'_> {
             }
             Phase::FinalSigterm | Phase::FinalSigkill if !left => self.down(true),
             Phase::FinalSigterm | Phase::FinalSigkill if !self.waits_for_group() => self.down(true),
+            Phase::Start | Phase::StartPost if !left && self.kind() == ServiceType::Forking => {
+                self.ended_without_main();
+            }
+            Phase::Running if !left && self.state.main_unknown => self.main_over(Outcome::Success),
             Phase::Failed if self.state.left_behind && (!left || !self.empties_group()) => {
                 self.come_back();
             }

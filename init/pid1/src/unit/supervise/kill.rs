@@ -10,6 +10,7 @@ impl Machine<'_> {
     pub(super) fn signal_all(&mut self, phase: Phase) {
         self.host.arm(self.id, Timer::Watchdog, None);
         self.host.arm(self.id, Timer::Runtime, None);
+        self.host.arm(self.id, Timer::PidFile, None);
         self.enter(phase);
         let timeout = &self.unit.service.timeout;
         let span = if phase == Phase::StopWatchdog {

@@ -91,6 +91,9 @@ impl Machine<'_> {
             self.state.folders.clear();
         }
         self.host.clean(self.state);
+        if let Some(file) = &self.unit.service.kind.pid_file {
+            self.host.remove_pid_file(file);
+        }
         if restart {
             let now = self.host.now_us();
             let lived = self

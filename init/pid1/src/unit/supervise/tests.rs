@@ -19,6 +19,8 @@ struct Paper {
     timers: Vec<(Timer, Option<u64>)>,
     processes: BTreeSet<i32>,
     refuse: Option<&'static str>,
+    /// What a PIDFile= names.
+    named: Option<i32>,
 }
 
 impl Paper {
@@ -64,6 +66,19 @@ impl Host for Paper {
     }
     fn populated(&self, _: &str) -> bool {
         !self.processes.is_empty()
+    }
+    fn adopt_named(&mut self, _: UnitId, _: &str, _: &str) -> Result<i32, String> {
+        self.named.ok_or_else(|| "it is not there yet".into())
+    }
+    fn adopt_only(&mut self, _: UnitId, _: &str) -> Option<i32> {
+        let mut processes = self.processes.iter();
+        processes
+            .next()
+            .copied()
+            .filter(|_| processes.next().is_none())
+    }
+    fn remove_pid_file(&mut self, pid_file: &str) {
+        self.log.push(format!("remove {pid_file}"));
     }
     fn ran_out_of_memory(&self, _: &str) -> bool {
         false
@@ -608,3 +623,5 @@ fn status_and_a_watchdog_of_its_own_choice_are_taken() {
     assert_eq!(story.state.status_text.as_deref(), Some("busy"));
     assert_eq!(story.paper.deadline(Timer::Watchdog), Some(1_000_000));
 }
+
+mod forking;

@@ -1,5 +1,7 @@
 //! What follows from a clock that has run out.
 
+use spec_unit::directive::service::ServiceType;
+
 use super::super::state::{Outcome, Phase};
 use super::{Machine, Timer};
 use crate::log::Level;
@@ -18,6 +20,8 @@ impl Machine<'_> {
                 self.blame(Outcome::Timeout);
                 self.stop_step_first();
             }
+            (Timer::PidFile, Phase::Start) if self.kind() == ServiceType::Forking => self.forked(),
+            (Timer::PidFile, Phase::StartPost) => self.start_post_step(),
             (Timer::Phase, phase) => self.took_too_long(phase),
             _ => {}
         }

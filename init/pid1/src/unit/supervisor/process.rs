@@ -207,6 +207,7 @@ impl Supervisor {
         }
         if let Some(state) = self.states.get_mut(id) {
             state.main = Some(pid);
+            state.main_unknown = false;
         }
     }
 

@@ -1,0 +1,112 @@
+//! The file in which a forking service tells the number of its main process.
+//!
+//! It lies below /run, in memory, so that reading it waits for no disk. The service may own the folder: no link is
+//! followed on the way.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, openat, openat2, unlinkat};
+use rustix::io::Errno;
+
+/// Most bytes that are read; a number and a line feed have 11.
+const MAX: u64 = 64;
+
+/// The number that it holds.
+pub(crate) fn read(path: &str) -> Result<i32, String> {
+    let text = content(Path::new(path)).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => "it is not there yet".to_owned(),
+        _ => error.to_string(),
+    })?;
+    let number = text.trim().parse::<i32>().ok().filter(|pid| *pid > 1);
+    number.ok_or_else(|| "it holds no process number".to_owned())
+}
+
+fn content(path: &Path) -> io::Result<String> {
+    let (folder, name) = folder(path)?;
+    // Without waiting, should it be a pipe.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(openat(&folder, name, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut text = String::new();
+    file.take(MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Removes it; one that is not there is fine.
+pub(crate) fn remove(path: &str) -> io::Result<()> {
+    let removed = folder(Path::new(path))
+        .and_then(|(folder, name)| Ok(unlinkat(&folder, name, AtFlags::empty())?));
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Its folder, opened without following a link, and its name there.
+fn folder(path: &Path) -> io::Result<(OwnedFd, &std::ffi::OsStr)> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Errno::INVAL.into());
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = openat2(CWD, parent, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+    Ok((folder, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_read_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pid");
+        let text = path.to_str().unwrap();
+        assert!(read(text).unwrap_err().contains("not there yet"));
+        for (content, wanted) in [
+            ("42\n", Some(42)),
+            (" 7 ", Some(7)),
+            ("1\n", None),
+            ("-5", None),
+            ("", None),
+            ("seven", None),
+            (&"9".repeat(100), None),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(read(text).ok(), wanted, "{content}");
+        }
+        remove(text).unwrap();
+        remove(text).unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn no_link_is_followed_and_no_pipe_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        std::fs::create_dir(&real).unwrap();
+        std::fs::write(real.join("a.pid"), "42\n").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let through = link.join("a.pid");
+        assert!(read(through.to_str().unwrap()).is_err());
+        assert!(remove(through.to_str().unwrap()).is_err());
+        assert!(real.join("a.pid").exists());
+        std::os::unix::fs::symlink(real.join("a.pid"), real.join("b.pid")).unwrap();
+        assert!(read(real.join("b.pid").to_str().unwrap()).is_err());
+        let pipe = real.join("pipe");
+        rustix::fs::mknodat(
+            CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        let told = read(pipe.to_str().unwrap()).unwrap_err();
+        assert!(told.contains("no regular file"), "{told}");
+    }
+}
