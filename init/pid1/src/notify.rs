@@ -24,6 +24,8 @@ pub(crate) struct Message {
     pub(crate) ready: bool,
     /// RELOADING=1.
     pub(crate) reloading: bool,
+    /// MONOTONIC_USEC=: when it began to reload.
+    pub(crate) monotonic_us: Option<u64>,
     /// STOPPING=1.
     pub(crate) stopping: bool,
     /// WATCHDOG=1.
@@ -51,6 +53,7 @@ impl Message {
             match (name, value) {
                 ("READY", "1") => message.ready = true,
                 ("RELOADING", "1") => message.reloading = true,
+                ("MONOTONIC_USEC", value) => message.monotonic_us = value.parse().ok(),
                 ("STOPPING", "1") => message.stopping = true,
                 ("WATCHDOG", "1") => message.watchdog = true,
                 ("WATCHDOG", "trigger") => message.watchdog_trigger = true,

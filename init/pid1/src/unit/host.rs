@@ -10,7 +10,6 @@ use spec_unit::account::Accounts;
 use spec_unit::control::ExitStatus;
 use spec_unit::directive::Planning;
 use spec_unit::directive::notify::NotifyAccess;
-use spec_unit::directive::service::ServiceType;
 use spec_unit::graph::UnitId;
 use spec_unit::plan::{self, Directory, ExecPlan};
 use spec_unit::specifier::Facts;
@@ -151,7 +150,10 @@ fn variables(service: &Spawn<'_>) -> Vec<(String, String)> {
     let mut add = |name: &str, value: String| variables.push((name.to_string(), value));
     let settings = &service.unit.service;
     let state = &service.state;
-    let notify = settings.kind.kind(!settings.exec.start.is_empty()) == ServiceType::Notify;
+    let notify = settings
+        .kind
+        .kind(!settings.exec.start.is_empty())
+        .notifies();
     if settings.notify.access(notify) != NotifyAccess::None {
         add("NOTIFY_SOCKET", spec_layout::path::NOTIFY_SOCKET.into());
     }

@@ -28,6 +28,10 @@ pub(crate) enum Phase {
     Active,
     /// ExecReload= runs.
     Reload,
+    /// ReloadSignal= was sent, and the service has not said RELOADING=1 since.
+    ReloadSignal,
+    /// It has, and is not ready again.
+    ReloadNotify,
     /// ExecStop= runs.
     Stop,
     /// WatchdogSignal= was sent.
@@ -91,7 +95,7 @@ impl Phase {
             | Self::StartPost
             | Self::AutoRestart => Active::Activating,
             Self::Running | Self::Exited | Self::Active => Active::Up,
-            Self::Reload => Active::Reloading,
+            Self::Reload | Self::ReloadSignal | Self::ReloadNotify => Active::Reloading,
             _ => Active::Deactivating,
         }
     }
@@ -118,6 +122,8 @@ impl Phase {
             Self::Exited => "exited",
             Self::Active => "active",
             Self::Reload => "reload",
+            Self::ReloadSignal => "reload-signal",
+            Self::ReloadNotify => "reload-notify",
             Self::Stop => "stop",
             Self::StopWatchdog => "stop-watchdog",
             Self::StopSigterm => "stop-sigterm",
@@ -231,6 +237,8 @@ pub(crate) struct UnitState {
     pub(crate) deadline_us: Option<u64>,
     /// The service said RELOADING=1.
     pub(crate) said_reloading: bool,
+    /// When ReloadSignal= was sent.
+    pub(crate) reload_began_us: u64,
     /// WATCHDOG_USEC= of sd_notify, which goes before WatchdogSec=.
     pub(crate) watchdog_us: Option<u64>,
     /// INVOCATION_ID of this run.

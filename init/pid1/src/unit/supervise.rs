@@ -317,7 +317,7 @@ impl Machine<'_> {
         self.host.arm(self.id, Timer::Watchdog, at);
     }
 
-    /// Runs ExecReload=.
+    /// Runs ExecReload=, and sends ReloadSignal= to a service that reloads by it.
     pub(crate) fn reload(&mut self) -> Result<(), String> {
         if self.state.phase != Phase::Running && self.state.phase != Phase::Exited {
             return Err(format!(
@@ -326,7 +326,8 @@ impl Machine<'_> {
                 self.state.phase.word()
             ));
         }
-        if self.unit.service.exec.reload.is_empty() {
+        let by_signal = self.kind() == ServiceType::NotifyReload && self.state.main.is_some();
+        if self.unit.service.exec.reload.is_empty() && !by_signal {
             return Err(format!("{} has no ExecReload=", self.unit.name));
         }
         self.enter(Phase::Reload);
@@ -342,7 +343,20 @@ impl Machine<'_> {
                 self.host.say(Level::Error, &self.unit.name, &message);
                 self.settle_up();
             }
-            None => self.settle_up(),
+            None => self.reload_by_signal(),
+        }
+    }
+
+    /// A service of Type=notify-reload says when it begins and when it is ready again.
+    fn reload_by_signal(&mut self) {
+        match self.state.main {
+            Some(pid) if self.kind() == ServiceType::NotifyReload => {
+                self.state.reload_began_us = self.host.now_us();
+                self.enter(Phase::ReloadSignal);
+                let signal = self.unit.service.kind.reload_signal;
+                self.host.signal(pid, signal);
+            }
+            _ => self.settle_up(),
         }
     }
 }

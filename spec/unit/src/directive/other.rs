@@ -134,11 +134,6 @@ pub const ROWS: &[Directive] = &[
     later("Service", "OpenFile", "Files opened for the service."),
     later(
         "Service",
-        "ReloadSignal",
-        "The signal of Type=notify-reload.",
-    ),
-    later(
-        "Service",
         "RootDirectoryStartOnly",
         "RootDirectory= for ExecStart= only.",
     ),

@@ -6,6 +6,8 @@ use super::{Directive, Support, Value};
 use crate::unit::Unit;
 use crate::value;
 
+const SIGHUP: i32 = 1;
+
 /// When a service counts as started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -19,8 +21,17 @@ pub enum ServiceType {
     Forking,
     /// Once it has said READY=1.
     Notify,
+    /// The same, and it reloads by a signal and says when it has.
+    NotifyReload,
     /// Once it has ended.
     Oneshot,
+}
+
+impl ServiceType {
+    /// Whether it says READY=1.
+    pub fn notifies(self) -> bool {
+        matches!(self, Self::Notify | Self::NotifyReload)
+    }
 }
 
 /// Type= and its like.
@@ -32,6 +43,8 @@ pub struct ServiceKind {
     pub pid_file: Option<String>,
     /// GuessMainPID=.
     pub guess_main_pid: bool,
+    /// ReloadSignal=.
+    pub reload_signal: i32,
     /// It stays active after its process has ended.
     pub remain_after_exit: bool,
 }
@@ -42,6 +55,7 @@ impl Default for ServiceKind {
             given: None,
             pid_file: None,
             guess_main_pid: true,
+            reload_signal: SIGHUP,
             remain_after_exit: false,
         }
     }
@@ -63,8 +77,8 @@ pub const ROWS: &[Directive] = &[
     Directive {
         section: "Service",
         name: "Type",
-        value: "simple|exec|forking|notify|oneshot",
-        documentation: "When the service counts as started. notify-reload, idle and dbus come later; a unit that asks for them is refused (idle: taken as simple).",
+        value: "simple|exec|forking|notify|notify-reload|oneshot",
+        documentation: "When the service counts as started. dbus comes later: a unit that asks for it is refused. idle is taken as simple.",
         support: Support::Must(set_type),
     },
     Directive {
@@ -97,6 +111,13 @@ pub const ROWS: &[Directive] = &[
     },
     Directive {
         section: "Service",
+        name: "ReloadSignal",
+        value: "SIGNAL",
+        documentation: "The signal by which a service of Type=notify-reload reloads; SIGHUP.",
+        support: Support::Set(set_reload_signal),
+    },
+    Directive {
+        section: "Service",
         name: "BusName",
         value: "NAME",
         documentation: "Of use with Type=dbus only.",
@@ -110,16 +131,15 @@ fn set_type(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
         "exec" => ServiceType::Exec,
         "forking" => ServiceType::Forking,
         "notify" => ServiceType::Notify,
+        "notify-reload" => ServiceType::NotifyReload,
         "oneshot" => ServiceType::Oneshot,
         other => {
-            let known = ["notify-reload", "dbus"].contains(&other);
-            let why = if known {
-                "is not implemented yet"
-            } else {
-                "is not a service type"
+            let why = match other {
+                "dbus" => "is not implemented yet",
+                _ => "is not a service type",
             };
             return Err(format!(
-                "{other:?} {why}; write simple, exec, forking, notify or oneshot"
+                "{other:?} {why}; write simple, exec, forking, notify, notify-reload or oneshot"
             ));
         }
     };
@@ -141,6 +161,11 @@ fn set_pid_file(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
         return Err(format!("{:?} is not below {FOLDER}", value.text));
     }
     unit.service.kind.pid_file = path;
+    Ok(())
+}
+
+fn set_reload_signal(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
+    unit.service.kind.reload_signal = value::signal(value.text)?;
     Ok(())
 }
 

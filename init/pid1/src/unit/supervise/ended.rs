@@ -73,7 +73,7 @@ impl Machine<'_> {
                 }
             }
             Phase::Start => self.ended_while_starting(outcome),
-            Phase::Running => {
+            Phase::Running | Phase::ReloadSignal | Phase::ReloadNotify => {
                 self.blame(outcome);
                 self.settle_up();
             }
@@ -96,7 +96,7 @@ impl Machine<'_> {
                 self.blame(outcome);
                 self.signal_all(Phase::StopSigterm);
             }
-            ServiceType::Notify => {
+            ServiceType::Notify | ServiceType::NotifyReload => {
                 if outcome == Outcome::Success {
                     self.state.reason = Some("main process ended before it said READY=1".into());
                     self.blame(Outcome::Protocol);

@@ -1,7 +1,6 @@
 //! What follows from what a service says, sd_notify(3).
 
 use spec_unit::directive::notify::NotifyAccess;
-use spec_unit::directive::service::ServiceType;
 
 use super::super::state::Phase;
 use super::{Machine, Timer};
@@ -10,12 +9,7 @@ use crate::notify::Message;
 impl Machine<'_> {
     /// Whether a process of the service may speak for it.
     pub(crate) fn hears(&self, pid: i32) -> bool {
-        match self
-            .unit
-            .service
-            .notify
-            .access(self.kind() == ServiceType::Notify)
-        {
+        match self.unit.service.notify.access(self.kind().notifies()) {
             NotifyAccess::None => false,
             NotifyAccess::Main => self.state.main == Some(pid),
             NotifyAccess::Exec => [self.state.main, self.state.control].contains(&Some(pid)),
@@ -38,8 +32,14 @@ impl Machine<'_> {
         if (message.watchdog || message.watchdog_us.is_some()) && watched {
             self.feed_watchdog();
         }
+        let phase = self.state.phase;
         if message.reloading {
             self.state.said_reloading = true;
+            // What was sent before the signal is about another reload.
+            let began = message.monotonic_us.unwrap_or_default();
+            if phase == Phase::ReloadSignal && began >= self.state.reload_began_us {
+                self.enter(Phase::ReloadNotify);
+            }
         }
         if let (Some(span), Some(deadline)) = (message.extend_timeout_us, self.state.deadline_us) {
             let extended = self.host.now_us().saturating_add(span);
@@ -50,8 +50,10 @@ impl Machine<'_> {
         }
         if message.ready {
             self.state.said_reloading = false;
-            if self.state.phase == Phase::Start && self.kind() == ServiceType::Notify {
-                self.start_post();
+            match phase {
+                Phase::Start if self.kind().notifies() => self.start_post(),
+                Phase::ReloadNotify => self.settle_up(),
+                _ => {}
             }
         }
     }

@@ -23,7 +23,11 @@ impl Machine<'_> {
             }
             Phase::Active => self.enter(Phase::Dead),
             phase if phase.is_down() => {}
-            Phase::Running | Phase::Exited | Phase::Reload => {
+            Phase::Running
+            | Phase::Exited
+            | Phase::Reload
+            | Phase::ReloadSignal
+            | Phase::ReloadNotify => {
                 if let Some(pid) = self.state.control {
                     self.host.signal(pid, libc::SIGKILL);
                 }

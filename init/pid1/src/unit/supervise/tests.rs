@@ -625,3 +625,4 @@ fn status_and_a_watchdog_of_its_own_choice_are_taken() {
 }
 
 mod forking;
+mod reloading;

@@ -43,6 +43,7 @@ impl Machine<'_> {
                 self.blame(Outcome::Timeout);
                 self.stop_step_first();
             }
+            Phase::ReloadSignal | Phase::ReloadNotify => self.settle_up(),
             Phase::Reload => {
                 if let Some(pid) = self.state.control {
                     self.host.signal(pid, libc::SIGKILL);
