@@ -119,7 +119,7 @@ pub fn verify(source: &dyn UnitSource, unit: &str) -> Result<(Verdict, Vec<Findi
         LoadState::Masked => Verdict::Masked,
         _ => Verdict::Refused,
     };
-    if verdict >= Verdict::Masked && findings.is_empty() {
+    if verdict == Verdict::Refused && findings.is_empty() {
         let reason = unit.reason.clone().unwrap_or_default();
         findings.push(Finding::error(unit.place(), reason));
     }

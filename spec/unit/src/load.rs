@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::directive::{self, dependency::Relation, service::ServiceType};
+use crate::directive::service::{PID_FILES, ServiceType};
+use crate::directive::{self, dependency::Relation};
 use crate::finding::{Finding, Place, Severity};
 use crate::name::{UnitName, UnitType, drop_in_folders};
 use crate::parse::parse;
@@ -416,7 +417,11 @@ fn contradiction(unit: &Unit) -> Option<String> {
             "has more than one ExecStart=, which only Type=oneshot may; the unit is refused".into(),
         );
     }
-    None
+    let file = service.kind.pid_file.as_ref();
+    let file = file.filter(|file| kind == ServiceType::Forking && !file.starts_with(PID_FILES));
+    file.map(|file| {
+        format!("has PIDFile={file}, which is not below {PID_FILES}; the unit is refused")
+    })
 }
 
 /// Adds the dependencies that nobody writes down, systemd.service(5), systemd.target(5) "Default Dependencies".

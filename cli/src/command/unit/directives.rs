@@ -25,10 +25,6 @@ struct Row {
 
 /// Prints it.
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Error> {
-    if args.markdown {
-        output.line(directive::markdown().trim_end());
-        return Ok(());
-    }
     if output.is_json() {
         let rows: Vec<Row> = directive::table()
             .map(|row| Row {
@@ -40,6 +36,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Error> {
             })
             .collect();
         return output.json(&rows);
+    }
+    if args.markdown {
+        output.line(directive::markdown().trim_end());
+        return Ok(());
     }
     let rows: Vec<Vec<Cell>> = directive::table().map(cells).collect();
     output.table(&["SECTION", "DIRECTIVE", "SUPPORT", "VALUE"], &rows);

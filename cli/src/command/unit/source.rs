@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use spec_unit::finding::Finding;
 use spec_unit::load::{EntryKind, FOLDERS, UnitSource};
 use spec_unit::name::UnitName;
@@ -13,6 +14,8 @@ use crate::exit::{Context, Error};
 /// A root folder, or one folder of unit files, which then stands for the packages' folder.
 #[derive(Debug)]
 pub(super) struct Source {
+    /// Links of a root lead to what is in it, as on the node.
+    root: Option<PathBuf>,
     /// A folder of the node and the folder here.
     folders: Vec<(&'static str, PathBuf)>,
 }
@@ -72,6 +75,7 @@ impl Units {
 impl Source {
     fn folder(folder: &Path) -> Self {
         Self {
+            root: None,
             folders: FOLDERS
                 .last()
                 .map(|last| (*last, folder.to_owned()))
@@ -93,7 +97,10 @@ impl Source {
             folders.extend((!merged).then_some(unmerged));
         }
         folders.retain(|(_, here)| here.is_dir());
-        Self { folders }
+        Self {
+            root: Some(root.to_owned()),
+            folders,
+        }
     }
 
     /// A path of the node as it is here.
@@ -150,11 +157,20 @@ impl UnitSource for Source {
             return Ok(None);
         };
         let told = |error: std::io::Error| format!("{}: {error}", here.display());
-        let file = match std::fs::File::open(&here) {
+        let file = match self.open(&here) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return match here.is_symlink() {
+                    true => Err(format!("{} links to nothing", here.display())),
+                    false => Ok(None),
+                };
+            }
             Err(error) => return Err(told(error)),
         };
+        if here.is_symlink() && !file.metadata().map_err(told)?.is_file() {
+            // A mask, /dev/null.
+            return Ok(None);
+        }
         if !file.metadata().map_err(told)?.is_file() {
             return Err(format!("{} is no file", here.display()));
         }
@@ -163,5 +179,24 @@ impl UnitSource for Source {
             .read_to_end(&mut bytes)
             .map_err(told)?;
         Ok(Some(bytes))
+    }
+}
+
+impl Source {
+    /// Opens a file, without waiting for the other end of a pipe.
+    fn open(&self, here: &Path) -> std::io::Result<std::fs::File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let below = self
+            .root
+            .as_deref()
+            .and_then(|root| Some((root, here.strip_prefix(root).ok()?)));
+        let file = match below {
+            Some((root, path)) => {
+                let root = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+                openat2(&root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?
+            }
+            None => rustix::fs::open(here, flags, Mode::empty())?,
+        };
+        Ok(file.into())
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use spec_unit::check::{self, Verdict};
-use spec_unit::finding::{Finding, Severity};
+use spec_unit::finding::{Finding, Place, Severity};
 
 use super::source::Units;
 use crate::exit::Error;
@@ -55,8 +55,11 @@ fn verify(args: &Args) -> Result<Vec<Verified>, Error> {
     for path in &args.paths {
         let Units { source, names } = Units::at(path)?;
         for unit in names {
-            let told = check::verify(&source, &unit);
-            let (verdict, findings) = told.map_err(Error::Failed)?;
+            // What cannot be read is one unit's matter.
+            let (verdict, findings) = check::verify(&source, &unit).unwrap_or_else(|message| {
+                let finding = Finding::error(Place::new(&unit, 0), message);
+                (Verdict::Refused, vec![finding])
+            });
             let findings = findings
                 .into_iter()
                 .map(|finding| source.localised(finding))
@@ -168,6 +171,47 @@ mod tests {
                 ("c.service", Verdict::Masked)
             ]
         );
+    }
+
+    #[test]
+    fn links_of_a_root_lead_to_what_is_in_it_and_one_bad_unit_hides_no_other() {
+        let outside = tempfile::tempdir().unwrap();
+        let secret = outside.path().join("c.service");
+        std::fs::write(&secret, "secret words\n").unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let packages = root.path().join("usr/lib/systemd/system");
+        let own = root.path().join("etc/systemd/system");
+        std::fs::create_dir_all(&packages).unwrap();
+        std::fs::create_dir_all(&own).unwrap();
+        let forking = "[Service]\nType=forking\nPIDFile=/var/lib/a.pid\nExecStart=/bin/a\n";
+        std::fs::write(packages.join("a.service"), forking).unwrap();
+        let link = |target: &str, name: &str| {
+            std::os::unix::fs::symlink(target, own.join(name)).unwrap();
+        };
+        link("/usr/lib/systemd/system/a.service", "a.service");
+        link("/dev/null", "b.service");
+        link(secret.to_str().unwrap(), "c.service");
+        let fifo = rustix::fs::FileType::Fifo;
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, packages.join("d.service"), fifo, mode, 0).unwrap();
+        let units = verified(&[root.path()]);
+        let told: Vec<(&str, Verdict, String)> = units
+            .iter()
+            .map(|unit| {
+                let why = unit.findings.iter().map(|finding| finding.message.clone());
+                (unit.unit.as_str(), unit.verdict, why.collect())
+            })
+            .collect();
+        let [a, b, c, d] = &told[..] else {
+            panic!("{told:?}");
+        };
+        assert_eq!((a.0, a.1), ("a.service", Verdict::Refused));
+        assert!(a.2.contains("not below /run/"), "{a:?}");
+        assert_eq!((b.0, b.1, b.2.as_str()), ("b.service", Verdict::Masked, ""));
+        assert_eq!((c.0, c.1), ("c.service", Verdict::Refused));
+        assert!(c.2.contains("links to nothing"), "{c:?}");
+        assert_eq!((d.0, d.1), ("d.service", Verdict::Refused));
+        assert!(d.2.contains("is no file"), "{d:?}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use spec_unit::account::Accounts;
 use spec_unit::control::ExitStatus;
@@ -84,6 +85,10 @@ impl NodeHost {
     pub(crate) fn adopt(&mut self, pid: i32, id: UnitId) -> std::io::Result<()> {
         let number = Pid::from_raw(pid).ok_or(std::io::ErrorKind::InvalidInput)?;
         let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty())?;
+        self.adopt_as(pid, pidfd, id)
+    }
+
+    fn adopt_as(&mut self, pid: i32, pidfd: OwnedFd, id: UnitId) -> std::io::Result<()> {
         self.events.add(&pidfd, Source::Named(pid.unsigned_abs()))?;
         self.pidfds.insert(pid, pidfd);
         self.reaper.register(pid, (id, Role::Main));
@@ -157,7 +162,8 @@ fn variables(service: &Spawn<'_>) -> Vec<(String, String)> {
     if settings.notify.access(notify) != NotifyAccess::None {
         add("NOTIFY_SOCKET", spec_layout::path::NOTIFY_SOCKET.into());
     }
-    if settings.notify.watchdog_us > 0 && service.role == Role::Main {
+    let starts = service.role == Role::Main || state.phase == Phase::Start;
+    if settings.notify.watchdog_us > 0 && starts {
         add("WATCHDOG_USEC", settings.notify.watchdog_us.to_string());
     }
     if let Some(invocation) = &state.invocation {
@@ -289,6 +295,10 @@ impl Host for NodeHost {
 
     fn adopt_named(&mut self, id: UnitId, group: &str, pid_file: &str) -> Result<i32, String> {
         let pid = pid_file::read(pid_file)?;
+        // First the process itself, and then what it is: its number may be used anew in between.
+        let number = Pid::from_raw(pid).ok_or("it holds no process number")?;
+        let told = |cause: rustix::io::Errno| format!("process {pid}: {cause}");
+        let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty()).map_err(told)?;
         let own = self.cgroups.of_process(pid).is_some_and(|of| {
             of.strip_prefix(group)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -296,14 +306,25 @@ impl Host for NodeHost {
         if !own {
             return Err(format!("process {pid} is not one of the service"));
         }
-        self.adopt(pid, id).map_err(|cause| cause.to_string())?;
+        let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
+        if rustix::event::poll(&mut ended, Some(&Timespec::default())).map_err(told)? > 0 {
+            return Err(format!("process {pid} has ended"));
+        }
+        let known = self.reaper.owner(pid).is_some_and(|(owner, _)| owner == id);
+        if !known {
+            self.adopt_as(pid, pidfd, id)
+                .map_err(|cause| cause.to_string())?;
+        }
         Ok(pid)
     }
 
     fn adopt_only(&mut self, id: UnitId, group: &str) -> Option<i32> {
-        let mut children = self.cgroups.processes(group);
-        children.retain(|pid| reap::is_child(*pid));
-        let [pid] = children[..] else { return None };
+        let [pid] = self.cgroups.processes(group)[..] else {
+            return None;
+        };
+        if !reap::is_child(pid) {
+            return None;
+        }
         self.adopt(pid, id).ok()?;
         Some(pid)
     }

@@ -198,6 +198,8 @@ impl Machine<'_> {
         self.state.told_to_stop = false;
         self.state.restarting = false;
         self.state.left_behind = false;
+        // What is left of the last run is nobody's main process any more.
+        (self.state.main, self.state.control) = (None, None);
         self.state.main_unknown = false;
         self.state.said_reloading = false;
         (
@@ -277,21 +279,21 @@ impl Machine<'_> {
         match self.run(Role::Control) {
             Some(Ok(())) => {}
             Some(Err(message)) => self.fail_to_run(message),
-            None if self.waits_for_main() => {}
-            None => {
-                if let Some(span) = self
-                    .unit
-                    .service
-                    .timeout
-                    .runtime_us
-                    .filter(|span| *span != u64::MAX)
-                {
-                    let at = self.host.now_us().saturating_add(span);
-                    self.host.arm(self.id, Timer::Runtime, Some(at));
-                }
-                self.settle_up();
-            }
+            None => self.end_start(),
         }
+    }
+
+    /// All commands of the start have run.
+    fn end_start(&mut self) {
+        if self.waits_for_main() {
+            return;
+        }
+        let longest = self.unit.service.timeout.runtime_us;
+        if let Some(span) = longest.filter(|span| *span != u64::MAX) {
+            let at = self.host.now_us().saturating_add(span);
+            self.host.arm(self.id, Timer::Runtime, Some(at));
+        }
+        self.settle_up();
     }
 
     /// Up: running, or exited and counted as active, or about to go down.
@@ -356,7 +358,11 @@ impl Machine<'_> {
                 let signal = self.unit.service.kind.reload_signal;
                 self.host.signal(pid, signal);
             }
-            _ => self.settle_up(),
+            _ => {
+                // A new main process may have taken over.
+                self.follow_main();
+                self.settle_up();
+            }
         }
     }
 }

@@ -255,7 +255,7 @@ impl Supervisor {
             // It was stopped before it started, or could not be started.
             self.host.handed.remove(&id);
         }
-        if changed && before.is_up() && self.jobs.get(id).is_none() {
+        if changed && before.is_up() && !phase.is_up() && self.jobs.get(id).is_none() {
             self.stop_bound(id);
         }
         if phase != before && phase == Phase::Failed {

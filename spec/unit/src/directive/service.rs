@@ -39,7 +39,7 @@ impl ServiceType {
 pub struct ServiceKind {
     /// Type=, if given.
     pub given: Option<ServiceType>,
-    /// PIDFile=, below /run.
+    /// PIDFile=; of Type=forking below [`PID_FILES`].
     pub pid_file: Option<String>,
     /// GuessMainPID=.
     pub guess_main_pid: bool,
@@ -147,19 +147,20 @@ fn set_type(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
     Ok(())
 }
 
+/// Where a service of Type=forking may have its PIDFile=.
+pub const PID_FILES: &str = "/run/";
+
 fn set_pid_file(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
-    const FOLDER: &str = "/run/";
     let text = value.expanded();
-    let path = match text.strip_prefix("/var/run/") {
-        _ if text.is_empty() => None,
-        Some(rest) => Some(format!("{FOLDER}{rest}")),
-        None if text.starts_with('/') => Some(text),
-        None => Some(format!("{FOLDER}{text}")),
+    let path = match text.as_str() {
+        "" => None,
+        text if text.starts_with('/') => Some(value::path(text)?),
+        text => Some(value::path(&format!("{PID_FILES}{text}"))?),
     };
-    let path = path.map(|path| value::path(&path)).transpose()?;
-    if path.as_ref().is_some_and(|path| !path.starts_with(FOLDER)) {
-        return Err(format!("{:?} is not below {FOLDER}", value.text));
-    }
+    let path = path.map(|path| match path.strip_prefix("/var/run/") {
+        Some(rest) => format!("{PID_FILES}{rest}"),
+        None => path,
+    });
     unit.service.kind.pid_file = path;
     Ok(())
 }

@@ -28,14 +28,15 @@ impl Machine<'_> {
     /// The main process has ended.
     pub(crate) fn main_ended(&mut self, status: ExitStatus) {
         self.state.main = None;
+        if self.follow_main() {
+            return;
+        }
         self.state.main_exit = Some(status);
         let oneshot = self.kind() == ServiceType::Oneshot;
-        let command =
-            self.unit
-                .service
-                .exec
-                .start
-                .get(if oneshot { self.state.command } else { 0 });
+        let number = if oneshot { self.state.command } else { 0 };
+        let command = self.unit.service.exec.start.get(number);
+        // A daemon is not what ExecStart= has run.
+        let command = command.filter(|_| self.kind() != ServiceType::Forking);
         let ignored = command.is_some_and(|command| command.ignore_failure);
         let clean = ignored || self.unit.service.exit_status.is_clean(status, !oneshot);
         let outcome = match status {
@@ -54,8 +55,11 @@ impl Machine<'_> {
     /// systemd.
     pub(crate) fn main_gone(&mut self) {
         let message = "its main process has ended; not being our child, it does not say how";
-        self.host.say(Level::Notice, &self.unit.name, message);
         self.state.main = None;
+        if self.follow_main() {
+            return;
+        }
+        self.host.say(Level::Notice, &self.unit.name, message);
         self.main_over(Outcome::Success);
     }
 
@@ -148,6 +152,8 @@ impl Machine<'_> {
             ExitStatus::Exited(_) => Outcome::ExitCode,
             ExitStatus::Signaled(_) => Outcome::Signal,
         };
+        let forking = self.kind() == ServiceType::Forking;
+        self.forget_wait();
         if self.state.phase == Phase::Condition && !clean {
             return self.condition_ended(status, outcome);
         }
@@ -163,7 +169,7 @@ impl Machine<'_> {
         }
         match self.state.phase {
             Phase::Condition | Phase::StartPre if clean => self.start_step(),
-            Phase::Start if clean => self.forked(),
+            Phase::Start if clean && forking => self.forked(),
             Phase::StartPost if clean => self.start_post_step(),
             Phase::Reload if clean => self.reload_step(),
             Phase::Stop if clean => self.stop_step(),
@@ -173,6 +179,7 @@ impl Machine<'_> {
                 self.host.say(Level::Warning, &self.unit.name, &message);
                 self.settle_up();
             }
+            Phase::Start if !forking => self.process_gone(),
             Phase::StartPre | Phase::Start | Phase::Stop => {
                 self.blame(outcome);
                 self.signal_all(Phase::StopSigterm);

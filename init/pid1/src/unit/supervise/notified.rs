@@ -32,12 +32,11 @@ impl Machine<'_> {
         if (message.watchdog || message.watchdog_us.is_some()) && watched {
             self.feed_watchdog();
         }
-        let phase = self.state.phase;
         if message.reloading {
             self.state.said_reloading = true;
             // What was sent before the signal is about another reload.
             let began = message.monotonic_us.unwrap_or_default();
-            if phase == Phase::ReloadSignal && began >= self.state.reload_began_us {
+            if self.state.phase == Phase::ReloadSignal && began >= self.state.reload_began_us {
                 self.enter(Phase::ReloadNotify);
             }
         }
@@ -50,7 +49,8 @@ impl Machine<'_> {
         }
         if message.ready {
             self.state.said_reloading = false;
-            match phase {
+            // Both may be in one message.
+            match self.state.phase {
                 Phase::Start if self.kind().notifies() => self.start_post(),
                 Phase::ReloadNotify => self.settle_up(),
                 _ => {}

@@ -2,6 +2,7 @@
 
 use spec_unit::directive::directory::Preserve;
 use spec_unit::directive::restart::{Restart, SHORT_RUN_US};
+use spec_unit::directive::service::ServiceType;
 
 use super::super::state::{Outcome, Phase};
 use super::{Machine, Role, Timer};
@@ -95,7 +96,8 @@ impl Machine<'_> {
             self.state.folders.clear();
         }
         self.host.clean(self.state);
-        if let Some(file) = &self.unit.service.kind.pid_file {
+        if let (ServiceType::Forking, Some(file)) = (self.kind(), &self.unit.service.kind.pid_file)
+        {
             self.host.remove_pid_file(file);
         }
         if restart {

@@ -68,7 +68,8 @@ impl Host for Paper {
         !self.processes.is_empty()
     }
     fn adopt_named(&mut self, _: UnitId, _: &str, _: &str) -> Result<i32, String> {
-        self.named.ok_or_else(|| "it is not there yet".into())
+        let named = self.named.filter(|pid| self.processes.contains(pid));
+        named.ok_or_else(|| "it is not there yet".into())
     }
     fn adopt_only(&mut self, _: UnitId, _: &str) -> Option<i32> {
         let mut processes = self.processes.iter();

@@ -21,7 +21,7 @@ impl Machine<'_> {
                 self.stop_step_first();
             }
             (Timer::PidFile, Phase::Start) if self.kind() == ServiceType::Forking => self.forked(),
-            (Timer::PidFile, Phase::StartPost) => self.start_post_step(),
+            (Timer::PidFile, Phase::StartPost) => self.end_start(),
             (Timer::Phase, phase) => self.took_too_long(phase),
             _ => {}
         }

@@ -86,6 +86,61 @@ fn exec_start_post_may_write_the_file() {
 }
 
 #[test]
+fn looking_for_the_file_does_not_put_off_the_start_timeout() {
+    let mut story = Story::begin(&format!("{NAMED}ExecStartPost=/p\n"));
+    fork(&mut story, &[50]);
+    story.control_ends(OK);
+    let deadline = story.paper.deadline(Timer::Phase);
+    for _ in 0..5 {
+        story.runs_out(Timer::PidFile);
+    }
+    assert_eq!(story.paper.deadline(Timer::Phase), deadline);
+    story.runs_out(Timer::Phase);
+    assert_eq!(story.state.result, Outcome::Timeout);
+}
+
+#[test]
+fn a_daemon_may_hand_over_to_its_successor() {
+    let mut story = Story::begin(NAMED);
+    story.paper.named = Some(50);
+    fork(&mut story, &[50, 60]);
+    story.paper.named = Some(60);
+    story.main_ends(OK);
+    story.stands(Phase::Running, Outcome::Success);
+    assert_eq!(story.state.main, Some(60));
+    story.paper.named = None;
+    story.main_ends(OK);
+    story.machine().group_empty();
+    story.stands(Phase::Dead, Outcome::Success);
+}
+
+#[test]
+fn what_a_run_before_has_left_is_not_the_main_process() {
+    let mut story = Story::begin(&format!("{NAMED}KillMode=none\n"));
+    story.paper.named = Some(50);
+    fork(&mut story, &[50]);
+    story.machine().stop();
+    story.stands(Phase::Dead, Outcome::Success);
+    story.paper.named = None;
+    story.machine().begin(false);
+    fork(&mut story, &[70]);
+    story.stands(Phase::Start, Outcome::Success);
+    assert_eq!(story.state.main, None);
+}
+
+#[test]
+fn a_main_process_that_died_during_the_start_is_not_replaced_by_another() {
+    let mut story = Story::begin("[Service]\nType=forking\nExecStart=/d\nExecStartPost=/p\n");
+    fork(&mut story, &[50]);
+    story.paper.processes.insert(51);
+    story.main_ends(BAD);
+    story.control_ends(OK);
+    assert_eq!(story.state.main, None);
+    assert_eq!(story.state.result, Outcome::ExitCode);
+    assert!(!story.state.phase.is_up());
+}
+
+#[test]
 fn without_a_file_the_only_process_is_the_main_one() {
     let mut story = Story::begin("[Service]\nType=forking\nExecStart=/d\n");
     fork(&mut story, &[50]);

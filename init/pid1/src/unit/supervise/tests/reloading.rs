@@ -39,6 +39,19 @@ fn it_is_signalled_and_says_when_it_is_ready_again() {
 }
 
 #[test]
+fn it_may_say_both_at_once() {
+    let mut story = up(SERVICE);
+    story.machine().reload().unwrap();
+    story.machine().notified(&Message {
+        reloading: true,
+        ready: true,
+        monotonic_us: Some(1000),
+        ..Message::default()
+    });
+    story.stands(Phase::Running, Outcome::Success);
+}
+
+#[test]
 fn its_commands_run_before_the_signal_which_the_unit_may_choose() {
     let mut story = up(&format!("{SERVICE}ExecReload=/r\nReloadSignal=SIGUSR1\n"));
     story.machine().reload().unwrap();
