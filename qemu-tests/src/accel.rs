@@ -74,7 +74,7 @@ impl Accel {
         match self {
             Accel::Kvm => &["-accel", "kvm", "-cpu", "host"],
             // Guest kernels since 6.12 panicked on QEMU 7.2's cmpxchg16b; five-level paging only costs time; and AVX,
-            // emulated, is slower than what programs have beside it: dm-verity's hash alone cost a boot 0.3 s.
+            // emulated, is slower than what programs have beside it: with it a node needed 0.3 s longer to etcd.
             Accel::Tcg => &[
                 "-accel",
                 "tcg,thread=multi",
