@@ -6,7 +6,8 @@
 use std::ffi::{CStr, c_char, c_int};
 use std::os::fd::RawFd;
 
-use crate::unit::spawn::{Exec, Failure, Step, Syscall};
+use crate::unit::spawn::exec::Exec;
+use crate::unit::spawn::step::{Failure, Step, Syscall};
 
 /// Carries steps out for real.
 #[derive(Debug)]

@@ -1,8 +1,15 @@
 //! The order of steps, written down; and real children.
 
-use spec_unit::capability::CapabilitySet;
-use spec_unit::plan::{Cgroup, Directory, ListenFd, NamespaceFd, Stdio};
+use std::fs::File;
 
+use spec_unit::capability::CapabilitySet;
+use spec_unit::plan::{
+    Cgroup, Credentials, Directory, FdSlot, FileMode, ListenFd, Namespace, NamespaceFd, Output,
+    Resource, Rlimit, Stdio,
+};
+
+use super::order::journal_header;
+use super::step::Syscall;
 use super::*;
 
 /// Writes steps down; fails at one of them.

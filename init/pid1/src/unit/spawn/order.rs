@@ -1,0 +1,244 @@
+//! The steps of a plan, in the order that keeps each possible.
+
+use std::ffi::c_int;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+
+use spec_unit::plan::{
+    Credentials, ExecPlan, FdSlot, FileMode, Input, Namespace, Output, Resource, Rlimit,
+};
+
+use super::exec::Exec;
+use super::step::Step;
+use super::text;
+
+/// Open files of a child whose plan says nothing, as systemd gives them: PID 1's own limit is nobody else's.
+const OPEN_FILES: Rlimit = Rlimit {
+    resource: Resource::Nofile,
+    soft: 1024,
+    hard: 524_288,
+};
+
+/// The steps of a plan, in the order that keeps each possible: what needs root first, the walls last.
+pub(crate) fn steps(plan: &ExecPlan, unit: &str, fds: &[OwnedFd]) -> io::Result<Vec<Step>> {
+    let mut steps = vec![
+        Step::Signals {
+            ignore_pipe: plan.ignore_sigpipe,
+        },
+        Step::Session,
+    ];
+    if let Some(score) = plan.oom_score_adjust {
+        steps.push(Step::OomScore(score.to_string().into_bytes()));
+    }
+    let open_files = |limit: &&Rlimit| limit.resource == Resource::Nofile;
+    let limits = plan.rlimits.iter().filter(|limit| !open_files(limit));
+    steps.extend(limits.map(limit));
+    steps.extend(plan.nice.map(Step::Nice));
+    stdio(plan, unit, fds, &mut steps)?;
+    folders(plan, &mut steps)?;
+    for namespace in &plan.fds.namespaces {
+        steps.push(Step::Namespace {
+            fd: slot(fds, namespace.fd)?,
+            kind: clone_flag(namespace.kind),
+        });
+    }
+    if let Some(root) = plan.fds.root {
+        steps.push(Step::Root {
+            fd: slot(fds, root)?,
+        });
+    }
+    steps.push(Step::Umask(plan.umask));
+    for (number, listen) in plan.fds.listen.iter().enumerate() {
+        steps.push(Step::Duplicate {
+            from: slot(fds, listen.fd)?,
+            to: 3 + number as RawFd,
+        });
+    }
+    // PID 1's own descriptors are there until exec: below the child's limit it could open nothing more.
+    let open_files = plan.rlimits.iter().find(open_files);
+    steps.push(limit(open_files.unwrap_or(&OPEN_FILES)));
+    identity(plan, &mut steps);
+    let (path, missing_ok) = plan
+        .working_directory
+        .as_ref()
+        .map_or(("/", false), |d| (d.path.as_str(), d.missing_ok));
+    steps.push(Step::WorkingDirectory {
+        path: text(path)?,
+        missing_ok,
+    });
+    if plan.no_new_privileges {
+        steps.push(Step::NoNewPrivileges);
+    }
+    steps.push(Step::CloseFrom(3 + plan.fds.listen.len() as i32));
+    steps.push(Step::Exec(Exec::new(plan)?));
+    Ok(steps)
+}
+
+fn limit(limit: &Rlimit) -> Step {
+    Step::Limit {
+        resource: limit.resource as u32,
+        soft: limit.soft,
+        hard: limit.hard,
+    }
+}
+
+fn stdio(plan: &ExecPlan, unit: &str, fds: &[OwnedFd], steps: &mut Vec<Step>) -> io::Result<()> {
+    let stdio = &plan.stdio;
+    steps.push(match &stdio.input {
+        Input::Null => Step::Open {
+            path: c"/dev/null".into(),
+            flags: libc::O_RDONLY,
+            to: 0,
+        },
+        Input::Tty(path) => Step::Terminal {
+            path: text(path)?,
+            to: 0,
+        },
+        Input::File(path) => Step::Open {
+            path: text(path)?,
+            flags: libc::O_RDONLY | libc::O_NONBLOCK,
+            to: 0,
+        },
+        Input::Fd(fd) => Step::Duplicate {
+            from: slot(fds, *fd)?,
+            to: 0,
+        },
+    });
+    for (output, to) in [(&stdio.output, 1), (&stdio.error, 2)] {
+        steps.push(match output {
+            // Standard input that is /dev/null is open for reading only.
+            Output::Inherit if to == 1 && stdio.input == Input::Null => Step::Open {
+                path: c"/dev/null".into(),
+                flags: libc::O_WRONLY,
+                to,
+            },
+            Output::Inherit => Step::Duplicate { from: to - 1, to },
+            Output::Null => Step::Open {
+                path: c"/dev/null".into(),
+                flags: libc::O_WRONLY,
+                to,
+            },
+            Output::Kmsg => Step::Open {
+                path: c"/dev/kmsg".into(),
+                flags: libc::O_WRONLY,
+                to,
+            },
+            Output::Journal => Step::Journal {
+                path: text(spec_layout::path::JOURNAL_STDOUT)?,
+                header: journal_header(plan, unit),
+                to,
+            },
+            Output::Tty(path) => Step::Terminal {
+                path: text(path)?,
+                to,
+            },
+            Output::File { path, mode } => {
+                let how = match mode {
+                    FileMode::Write => 0,
+                    FileMode::Append => libc::O_APPEND,
+                    FileMode::Truncate => libc::O_TRUNC,
+                };
+                Step::Open {
+                    path: text(path)?,
+                    flags: libc::O_WRONLY | libc::O_CREAT | how,
+                    to,
+                }
+            }
+            Output::Fd(fd) => Step::Duplicate {
+                from: slot(fds, *fd)?,
+                to,
+            },
+        });
+    }
+    Ok(())
+}
+
+/// The seven lines of a journal stream: identifier, unit, priority, level prefix, and three forwards that are off.
+pub(super) fn journal_header(plan: &ExecPlan, unit: &str) -> Vec<u8> {
+    let stdio = &plan.stdio;
+    let prefix = u8::from(stdio.level_prefix);
+    format!(
+        "{}\n{unit}\n{}\n{prefix}\n0\n0\n0\n",
+        stdio.identifier, stdio.priority
+    )
+    .into_bytes()
+}
+
+fn folders(plan: &ExecPlan, steps: &mut Vec<Step>) -> io::Result<()> {
+    for folder in &plan.directories {
+        let parents = folder
+            .path
+            .match_indices('/')
+            .skip(1)
+            .filter_map(|(end, _)| folder.path.get(..end));
+        for parent in parents {
+            steps.push(Step::Directory {
+                path: text(parent)?,
+                mode: 0o755,
+                owner: None,
+            });
+        }
+        let owner = Some((folder.uid, folder.gid));
+        steps.push(Step::Directory {
+            path: text(&folder.path)?,
+            mode: folder.mode,
+            owner,
+        });
+    }
+    Ok(())
+}
+
+fn identity(plan: &ExecPlan, steps: &mut Vec<Step>) {
+    if let Some(bounding) = plan.capabilities.bounding {
+        let known = 0..spec_unit::capability::NAMES.len() as u32;
+        steps.extend(
+            known
+                .filter(|number| !bounding.has(*number))
+                .map(Step::Bound),
+        );
+    }
+    let Some(Credentials { uid, gid, groups }) = &plan.credentials else {
+        return;
+    };
+    steps.push(Step::Groups(groups.clone()));
+    steps.push(Step::Gid(*gid));
+    if *uid == 0 {
+        return;
+    }
+    let ambient = plan.capabilities.ambient;
+    steps.push(Step::Uid {
+        uid: *uid,
+        keep: ambient.0 != 0,
+    });
+    if ambient.0 != 0 {
+        steps.push(Step::Capabilities(ambient.0));
+        steps.extend(
+            (0..64)
+                .filter(|number| ambient.has(*number))
+                .map(Step::Ambient),
+        );
+    }
+}
+
+fn clone_flag(kind: Namespace) -> c_int {
+    match kind {
+        Namespace::User => libc::CLONE_NEWUSER,
+        Namespace::Mount => libc::CLONE_NEWNS,
+        Namespace::Network => libc::CLONE_NEWNET,
+        Namespace::Ipc => libc::CLONE_NEWIPC,
+        Namespace::Uts => libc::CLONE_NEWUTS,
+        Namespace::Pid => libc::CLONE_NEWPID,
+        Namespace::Cgroup => libc::CLONE_NEWCGROUP,
+        Namespace::Time => 0x80,
+    }
+}
+
+fn slot(fds: &[OwnedFd], slot: FdSlot) -> io::Result<RawFd> {
+    let fd = fds.get(slot.0 as usize).map(|fd| fd.as_raw_fd());
+    fd.ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("descriptor {} was not handed over", slot.0),
+        )
+    })
+}

@@ -1,0 +1,31 @@
+//! Folders of a child: where it runs, what is made for it.
+
+use serde::{Deserialize, Serialize};
+
+/// chdir(2) before exec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkingDirectory {
+    /// Absolute path.
+    pub path: String,
+    /// A missing folder is no error: `/` is taken.
+    #[serde(default)]
+    pub missing_ok: bool,
+}
+
+/// A folder made before the program runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Directory {
+    /// Absolute path; parents are made with mode 0755 and owner root.
+    pub path: String,
+    /// Its mode.
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Removed when the unit has stopped.
+    #[serde(default)]
+    pub remove: bool,
+}

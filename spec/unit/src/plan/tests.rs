@@ -1,0 +1,73 @@
+//! Plans of hostile clients.
+
+use super::*;
+
+fn plan() -> ExecPlan {
+    ExecPlan {
+        program: "/bin/true".into(),
+        argv: vec!["true".into()],
+        cgroup: Cgroup {
+            path: "task.slice/a.service".into(),
+            ..Cgroup::default()
+        },
+        ..ExecPlan::default()
+    }
+}
+
+#[test]
+fn a_plain_plan_passes() {
+    assert_eq!(plan().check(0), Ok(()));
+}
+
+#[test]
+fn each_hostile_field_is_refused_by_name() {
+    type Spoil = fn(&mut ExecPlan);
+    let cases: [(&str, Spoil); 12] = [
+        ("program", |plan| plan.program = "true".into()),
+        ("program", |plan| plan.program = "/bin/../true".into()),
+        ("argv", |plan| plan.argv.clear()),
+        ("argv", |plan| plan.argv = vec!["a\0b".into()]),
+        ("environment", |plan| {
+            drop(plan.environment.insert("A=B".into(), String::new()))
+        }),
+        ("cgroup.path", |plan| {
+            plan.cgroup.path = "../init.scope".into()
+        }),
+        ("cgroup.settings", |plan| {
+            drop(
+                plan.cgroup
+                    .settings
+                    .insert("cgroup.procs".into(), "1".into()),
+            )
+        }),
+        ("stdio.identifier", |plan| {
+            plan.stdio.identifier = "a\nb".into()
+        }),
+        ("fds", |plan| plan.fds.root = Some(FdSlot(0))),
+        ("cgroup.hints", |plan| {
+            drop(plan.cgroup.hints.insert("cgroup.kill".into(), "1".into()))
+        }),
+        ("fds.namespaces", |plan| {
+            plan.fds.namespaces = vec![NamespaceFd {
+                kind: Namespace::Pid,
+                fd: FdSlot(0),
+            }]
+        }),
+        ("umask", |plan| plan.umask = 0o7777),
+    ];
+    for (field, spoil) in cases {
+        let mut plan = plan();
+        spoil(&mut plan);
+        let message = plan.check(0).expect_err(field);
+        assert!(message.starts_with(field), "{field}: {message}");
+    }
+}
+
+#[test]
+fn slots_within_the_handed_over_descriptors_pass() {
+    let mut plan = plan();
+    plan.fds.root = Some(FdSlot(0));
+    plan.stdio.output = Output::Fd(FdSlot(1));
+    assert_eq!(plan.check(2), Ok(()));
+    assert!(plan.check(1).is_err());
+}
