@@ -18,6 +18,10 @@ pub const PACKAGES: &str = "/usr/lib/bedplate/packages";
 
 /// Folder of what is ours at run time.
 pub const RUN: &str = "/run/bedplate";
+/// A folder and a file that nobody can open: what InaccessiblePaths= shows.
+pub const INACCESSIBLE_FOLDER: &str = "/run/bedplate/inaccessible/folder";
+/// See [`INACCESSIBLE_FOLDER`].
+pub const INACCESSIBLE_FILE: &str = "/run/bedplate/inaccessible/file";
 /// PID 1's native control socket (SOCK_SEQPACKET, `spec_unit::control`).
 pub const CONTROL_SOCKET: &str = "/run/bedplate/control.sock";
 /// sd_notify datagrams.

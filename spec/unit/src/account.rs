@@ -33,6 +33,13 @@ pub struct Accounts {
     groups: Vec<Group>,
 }
 
+/// FNV-1a of a name, 64 bits: the same number for the same name at every boot.
+pub fn hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 impl Accounts {
     /// Reads both files; a line that makes no sense is skipped, as the C library does.
     pub fn parse(passwd: &str, group: &str) -> Self {
@@ -40,6 +47,36 @@ impl Accounts {
             users: passwd.lines().filter_map(user).collect(),
             groups: group.lines().filter_map(group_line).collect(),
         }
+    }
+
+    /// Adds a user and its group, such as one made up for one run. The one that is there already counts.
+    pub fn add(&mut self, name: &str, uid: u32) {
+        if self.users.iter().any(|user| user.name == name) {
+            return;
+        }
+        self.users.push(User {
+            name: name.into(),
+            uid,
+            gid: uid,
+            home: "/".into(),
+            shell: "/usr/sbin/nologin".into(),
+        });
+        self.groups.push(Group {
+            name: name.into(),
+            gid: uid,
+            members: Vec::new(),
+        });
+    }
+
+    /// Whether a user with this name has a line.
+    pub fn has_user(&self, name: &str) -> bool {
+        self.users.iter().any(|user| user.name == name)
+    }
+
+    /// Whether a user or group has this number.
+    pub fn has_number(&self, number: u32) -> bool {
+        let user = self.users.iter().any(|user| user.uid == number);
+        user || self.groups.iter().any(|group| group.gid == number)
     }
 
     /// A user by name or number. A number needs no line.

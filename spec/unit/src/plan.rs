@@ -10,10 +10,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub mod cgroup;
+pub mod credential;
 pub mod fd;
 pub mod folder;
 pub mod identity;
 pub mod limit;
+pub mod mount;
+pub mod namespace;
 pub mod stdio;
 
 pub use cgroup::Cgroup;
@@ -21,6 +24,8 @@ pub use fd::{FdSlot, Fds, ListenFd, Namespace, NamespaceFd};
 pub use folder::{Directory, WorkingDirectory};
 pub use identity::{Capabilities, Credentials};
 pub use limit::{Resource, Rlimit};
+pub use mount::{Content, Mount, Mounts};
+pub use namespace::{IdMaps, IdRange, Namespaces, Sharing};
 pub use stdio::{FileMode, Input, Output, Stdio};
 
 /// Most arguments of one command.
@@ -66,6 +71,10 @@ pub struct ExecPlan {
     pub stdio: Stdio,
     /// Folders made before it runs, in this order.
     pub directories: Vec<Directory>,
+    /// Its file systems.
+    pub mounts: Mounts,
+    /// Its other namespaces.
+    pub namespaces: Namespaces,
     /// What it is handed as file descriptors.
     pub fds: Fds,
 }
@@ -93,6 +102,8 @@ impl Default for ExecPlan {
                 ..Stdio::default()
             },
             directories: Vec::new(),
+            mounts: Mounts::default(),
+            namespaces: Namespaces::default(),
             fds: Fds::default(),
         }
     }
@@ -129,6 +140,9 @@ impl ExecPlan {
         }
         for folder in &self.directories {
             absolute("directories", &folder.path)?;
+            if let Some(other) = &folder.other {
+                absolute("directories", other)?;
+            }
         }
         if self.umask > 0o777 {
             return Err(format!("umask: {:o} is more than 777", self.umask));
@@ -140,6 +154,11 @@ impl ExecPlan {
             return Err("oom_score_adjust: must be -1000 to 1000".into());
         }
         self.cgroup.check()?;
+        self.mounts.check()?;
+        self.namespaces.check()?;
+        if self.mounts.root.is_some() && self.fds.root.is_some() {
+            return Err("mounts.root: a root was handed over too; give one".into());
+        }
         self.stdio.check()?;
         self.check_slots(fds)
     }

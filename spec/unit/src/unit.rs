@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::directive::{
-    capability::CapabilitySettings, condition::Condition, dependency::Dependencies,
-    description::Description, directory::Directories, environment::EnvironmentSettings, exec::Exec,
-    exit_status::ExitStatuses, identity::Identity, install::Install, kill::Kill, limit::Limits,
-    notify::Notify, process::Process, resource::Resources, restart::Restarts, service::ServiceKind,
+    capability::CapabilitySettings, condition::Condition, credential::CredentialSettings,
+    dependency::Dependencies, description::Description, directory::Directories,
+    environment::EnvironmentSettings, exec::Exec, exit_status::ExitStatuses, identity::Identity,
+    install::Install, kill::Kill, limit::Limits, mount::MountSettings,
+    namespace::NamespaceSettings, notify::Notify, process::Process, protect::Protection,
+    resource::Resources, restart::Restarts, root::RootSettings, service::ServiceKind,
     start_limit::StartLimit, stdio::StdioSettings, timeout::Timeouts,
     working_directory::WorkingDirectorySettings,
 };
@@ -158,4 +160,14 @@ pub struct Service {
     pub stdio: StdioSettings,
     /// UMask=, Nice= and their like.
     pub process: Process,
+    /// What it sees of the file system.
+    pub mounts: MountSettings,
+    /// Ready-made walls.
+    pub protection: Protection,
+    /// Its root folder.
+    pub root: RootSettings,
+    /// Its namespaces.
+    pub namespaces: NamespaceSettings,
+    /// Its secrets.
+    pub credentials: CredentialSettings,
 }

@@ -52,6 +52,19 @@ pub fn texts(text: &str) -> Result<Vec<String>, String> {
     Ok(split(text)?.into_iter().map(|word| word.text).collect())
 }
 
+/// A whole value with its C escapes undone, as bytes.
+pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
+    let mut out = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => escape(&mut chars, &mut out)?,
+            c => out.push(c),
+        }
+    }
+    Ok(out.into_bytes())
+}
+
 fn escape(chars: &mut std::str::Chars<'_>, out: &mut String) -> Result<(), String> {
     let c = chars.next().ok_or("ends in a single backslash")?;
     let simple = match c {

@@ -158,6 +158,9 @@ impl PlanHost for Node {
         Ok((path == "/run/bedplate/etcd.env")
             .then(|| "ETCD_NAME=dev-2\nDAEMON_ARGS=--auto-tls=false -v\n".into()))
     }
+    fn stored_credentials(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
     fn is_program(&self, _: &str) -> bool {
         true
     }

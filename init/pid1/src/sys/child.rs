@@ -4,14 +4,47 @@
 //! the standard library's state.
 
 use std::ffi::{CStr, c_char, c_int};
-use std::os::fd::RawFd;
+use std::os::fd::{IntoRawFd as _, RawFd};
+
+mod credential;
+mod folder;
+mod mount;
+mod namespace;
 
 use crate::unit::spawn::exec::Exec;
-use crate::unit::spawn::step::{Failure, Step, Syscall};
+use crate::unit::spawn::step::{Attributes, Failure, Step, Syscall};
 
 /// Carries steps out for real.
 #[derive(Debug)]
-pub(crate) struct Kernel;
+pub(crate) struct Kernel {
+    /// Where PID 1 hears of this child.
+    report: RawFd,
+    /// File systems that are mounted nowhere yet, by slot.
+    trees: Vec<RawFd>,
+    /// `/proc/self`, once it is open.
+    own_folder: RawFd,
+}
+
+impl Kernel {
+    /// With room for so many file systems, made by the parent.
+    pub(crate) fn new(report: RawFd, trees: usize) -> Self {
+        Self {
+            report,
+            trees: vec![mount::NONE; trees],
+            own_folder: mount::NONE,
+        }
+    }
+
+    fn tree(&self, slot: usize) -> RawFd {
+        self.trees.get(slot).copied().unwrap_or(mount::NONE)
+    }
+
+    fn keep(&mut self, slot: usize, tree: RawFd) -> Result {
+        let place = self.trees.get_mut(slot).ok_or(Failure(libc::EBADF))?;
+        *place = tree;
+        Ok(())
+    }
+}
 
 type Result = std::result::Result<(), Failure>;
 
@@ -46,12 +79,82 @@ impl Syscall for Kernel {
             Step::Terminal { path, to } => terminal(path, *to),
             Step::Journal { path, header, to } => journal(path, header, *to),
             Step::Duplicate { from, to } => duplicate(*from, *to),
-            Step::Directory { path, mode, owner } => directory(path, *mode, *owner),
+            Step::Directory(folder) => folder::make(folder),
             Step::Namespace { fd, kind } => {
                 // SAFETY: takes no pointer.
                 check(unsafe { libc::setns(*fd, *kind) }).map(drop)
             }
-            Step::Root { fd } => root(*fd),
+            Step::Unshare(kind) => namespace::unshare(*kind),
+            Step::Join { path, kind } => namespace::join(path, *kind),
+            Step::TellNamespace { path, letter } => namespace::tell(self.report, path, *letter),
+            Step::Loopback => namespace::loopback(),
+            Step::OwnFolder => {
+                self.own_folder = namespace::own_folder()?;
+                Ok(())
+            }
+            Step::Users { uid, gid } => namespace::users(self.own_folder, [uid, gid]),
+            Step::OwnMounts { isolated } => mount::unshare(*isolated),
+            Step::Tree {
+                slot,
+                path,
+                recursive,
+                missing_ok,
+            } => {
+                let tree = mount::tree(path, *recursive, *missing_ok)?;
+                self.keep(*slot, tree)
+            }
+            Step::Inaccessible {
+                slot,
+                path,
+                nodes: [folder, file],
+                missing_ok,
+            } => {
+                let tree = mount::inaccessible(path, [folder, file], *missing_ok)?;
+                self.keep(*slot, tree)
+            }
+            Step::NewFileSystem { slot, new } => {
+                let tree = mount::new(new)?.into_raw_fd();
+                self.keep(*slot, tree)?;
+                if new.devices {
+                    mount::devices(tree)
+                } else {
+                    Ok(())
+                }
+            }
+            Step::Credential {
+                slot,
+                name,
+                uid,
+                text,
+            } => credential::write(self.tree(*slot), name, *uid, text),
+            Step::GiveCredentials { slot, uid } => credential::give(self.tree(*slot), *uid),
+            Step::Root { fd } => mount::root(*fd),
+            Step::RootTree { slot } => mount::root(self.tree(*slot)),
+            Step::MountPoint {
+                slot,
+                parents,
+                path,
+            } => mount::mount_point(self.tree(*slot), parents, path),
+            Step::Attach {
+                slot,
+                path,
+                attributes,
+                missing_ok,
+            } => {
+                let tree = self.tree(*slot);
+                self.keep(*slot, mount::NONE)?;
+                mount::attach(tree, path, *attributes, *missing_ok)
+            }
+            Step::Attributes { path, attributes } => {
+                mount::set(libc::AT_FDCWD, path, libc::AT_RECURSIVE, *attributes)
+            }
+            Step::Close { path } => {
+                let read_only = Attributes {
+                    read_only: true,
+                    no_exec: false,
+                };
+                mount::set(libc::AT_FDCWD, path, 0, read_only)
+            }
             Step::Umask(mask) => {
                 // SAFETY: takes no pointer and cannot fail.
                 unsafe { libc::umask(*mask) };
@@ -237,54 +340,6 @@ fn journal_stream(path: &CStr, header: &[u8]) -> std::result::Result<RawFd, Fail
         }
         libc::shutdown(fd, libc::SHUT_RD);
         Ok(fd)
-    }
-}
-
-/// Makes a folder; one that is there already is given its owner and mode, if we are to give any.
-fn directory(path: &CStr, mode: u32, owner: Option<(u32, u32)>) -> Result {
-    // SAFETY: the path ends in NUL; the descriptor is our own.
-    unsafe {
-        if libc::mkdir(path.as_ptr(), mode) < 0 && errno().0 != libc::EEXIST {
-            return Err(errno());
-        }
-        let Some((uid, gid)) = owner else {
-            return Ok(());
-        };
-        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-        let fd = check(libc::open(path.as_ptr(), flags))?;
-        let done = check(libc::fchown(fd, uid, gid)).and_then(|_| check(libc::fchmod(fd, mode)));
-        libc::close(fd);
-        done.map(drop)
-    }
-}
-
-/// Makes a detached mount the root of a new mount namespace.
-fn root(fd: RawFd) -> Result {
-    const MOVE_MOUNT_F_EMPTY_PATH: u64 = 4;
-    // SAFETY: every path ends in NUL; no other pointer is passed but null.
-    unsafe {
-        let null = std::ptr::null::<c_char>();
-        check(libc::unshare(libc::CLONE_NEWNS))?;
-        check(libc::mount(
-            null,
-            c"/".as_ptr(),
-            null,
-            libc::MS_REC | libc::MS_SLAVE,
-            std::ptr::null(),
-        ))?;
-        let moved = libc::syscall(
-            libc::SYS_move_mount,
-            fd,
-            c"".as_ptr(),
-            libc::AT_FDCWD,
-            c"/run".as_ptr(),
-            MOVE_MOUNT_F_EMPTY_PATH,
-        );
-        check(moved as c_int)?;
-        check(libc::chdir(c"/run".as_ptr()))?;
-        check(libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) as c_int)?;
-        check(libc::umount2(c".".as_ptr(), libc::MNT_DETACH))?;
-        check(libc::chdir(c"/".as_ptr())).map(drop)
     }
 }
 

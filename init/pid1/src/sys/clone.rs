@@ -1,5 +1,6 @@
 //! clone3(2): a child born in its cgroup, with a pidfd.
 
+#[cfg(test)]
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
@@ -35,10 +36,19 @@ pub(crate) struct Child {
     pub(crate) pidfd: OwnedFd,
 }
 
+/// What a child is born into.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Birth<'a> {
+    /// Its control group; PID 1's otherwise.
+    pub(crate) cgroup: Option<BorrowedFd<'a>>,
+    /// A PID namespace, in which it is number 1.
+    pub(crate) own_processes: bool,
+}
+
 /// Makes a child that runs `body` and nothing else. Signal handlers are reset in it.
 ///
 /// `body` runs between clone and exec: it must not allocate or lock, and ends in exec or exit.
-pub(crate) fn child(cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce()) -> io::Result<Child> {
+pub(crate) fn child(birth: Birth<'_>, body: impl FnOnce()) -> io::Result<Child> {
     let mut pidfd: libc::c_int = -1;
     let mut args = CloneArgs {
         flags: libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND,
@@ -46,7 +56,10 @@ pub(crate) fn child(cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce()) -> io::
         exit_signal: libc::SIGCHLD as u64,
         ..CloneArgs::default()
     };
-    if let Some(cgroup) = cgroup {
+    if birth.own_processes {
+        args.flags |= libc::CLONE_NEWPID as u64;
+    }
+    if let Some(cgroup) = birth.cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(|_| io::ErrorKind::InvalidInput)?;
     }
@@ -77,7 +90,7 @@ pub(crate) fn child(cgroup: Option<BorrowedFd<'_>>, body: impl FnOnce()) -> io::
 /// PID 1 has one thread, so no lock is held over clone(2), and `body` may do what PID 1 may. A test with more threads
 /// must keep to system calls.
 pub(crate) fn worker(body: impl FnOnce() -> i32) -> io::Result<Child> {
-    child(None, || {
+    child(Birth::default(), || {
         // It ends when it is told to, not as PID 1, which listens to its signals by a descriptor.
         let _ = SigSet::empty().thread_set_mask();
         close_but(crate::log::descriptor());
@@ -104,12 +117,21 @@ fn close_but(kept: Option<RawFd>) {
     }
 }
 
-/// A pipe whose ends close on exec, both above the numbers a child may be handed.
+/// A pipe whose ends close on exec, the second above the numbers a child may be handed.
+#[cfg(test)]
 pub(crate) fn pipe() -> io::Result<(File, File)> {
     let (read, write) = rustix::pipe::pipe_with(
         rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK,
     )?;
     Ok((File::from(read), File::from(lift(write)?)))
+}
+
+/// A pair of SOCK_SEQPACKET sockets that close on exec, the second one above the numbers a child may be handed.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
+    let (read, write) = socketpair(family, kind, SocketFlags::CLOEXEC, None)?;
+    Ok((read, lift(write)?))
 }
 
 /// Lowest number of a descriptor that a child's own cannot overwrite.
@@ -135,7 +157,7 @@ mod tests {
         // SAFETY: takes no pointer.
         let is_open = |fd: RawFd| unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0;
         for kept in ends {
-            let child = child(None, || {
+            let child = child(Birth::default(), || {
                 close_but(Some(kept));
                 let wrong = ends.iter().any(|end| is_open(*end) != (*end == kept));
                 // SAFETY: ends the child at once.

@@ -16,10 +16,11 @@ use spec_unit::plan::{self, Directory, ExecPlan};
 use spec_unit::specifier::Facts;
 use spec_unit::value::signal_name;
 
+use super::dynamic_user::DynamicUsers;
 use super::node::{self, NodePlanHost};
 use super::pid_file;
 use super::runtime_folder;
-use super::spawn::{self, ExecReport, Spawned};
+use super::spawn::{self, ExecReport, Spawned, UnitNamespaces};
 use super::state::{Phase, UnitState};
 use super::supervise::{Host, Role, Spawn, Timer, describe};
 use crate::cgroup::Cgroups;
@@ -44,6 +45,10 @@ pub(crate) struct NodeHost {
     pub(crate) reports: BTreeMap<i32, (UnitId, ExecReport)>,
     /// Descriptors handed over for transient units that have not started.
     pub(crate) handed: BTreeMap<UnitId, Vec<OwnedFd>>,
+    /// Namespaces that the processes of a unit share.
+    pub(crate) namespaces: BTreeMap<UnitId, UnitNamespaces>,
+    /// Users made up for one run.
+    users: DynamicUsers,
     /// Processes of units, each as itself: a number may be used anew.
     pub(crate) pidfds: BTreeMap<i32, OwnedFd>,
     /// Children that empty runtime folders, and which.
@@ -63,6 +68,8 @@ impl NodeHost {
             facts: node::facts(),
             reports: BTreeMap::new(),
             handed: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            users: DynamicUsers::default(),
             pidfds: BTreeMap::new(),
             emptiers: BTreeMap::new(),
             removals: 0,
@@ -77,7 +84,7 @@ impl NodeHost {
             self.events.remove(&pidfd);
         }
         if let Some((_, report)) = self.reports.remove(&pid) {
-            self.events.remove(&report.pipe);
+            self.events.remove(&report.socket);
         }
     }
 
@@ -118,7 +125,7 @@ impl NodeHost {
     fn take(&mut self, spawned: Spawned, id: UnitId, role: Role) -> Result<i32, String> {
         let Spawned { child, report } = spawned;
         let source = Source::Exec(child.pid.unsigned_abs());
-        if let Err(cause) = self.events.add(&report.pipe, source) {
+        if let Err(cause) = self.events.add(&report.socket, source) {
             let _ = rustix::process::pidfd_send_signal(&child.pidfd, Signal::KILL);
             return Err(format!("process: its report cannot be heard: {cause}"));
         }
@@ -239,7 +246,9 @@ impl Host for NodeHost {
 
     fn spawn(&mut self, service: &mut Spawn<'_>) -> Result<i32, String> {
         service.state.invocation.get_or_insert_with(random_id);
-        let plan = self.plan(service, node::accounts())?;
+        let mut accounts = node::accounts();
+        self.users.lend(service.id, service.unit, &mut accounts)?;
+        let plan = self.plan(service, accounts)?;
         let fds = self.handed.remove(&service.id).unwrap_or_default();
         let owner = plan
             .credentials
@@ -256,7 +265,8 @@ impl Host for NodeHost {
         if let Some(message) = most_open_files().and_then(|most| lowered(&plan, most)) {
             self.say(Level::Warning, name, &message);
         }
-        let spawned = spawn::spawn(&plan, name, Some(group.as_fd()), &fds)
+        let shared = self.namespaces.entry(service.id).or_default();
+        let spawned = spawn::spawn(&plan, name, Some(group.as_fd()), &fds, shared)
             .map_err(|cause| format!("process: {cause}"))?;
         self.take(spawned, service.id, service.role)
     }
@@ -339,12 +349,16 @@ impl Host for NodeHost {
         self.cgroups.ran_out_of_memory(group)
     }
 
-    fn clean(&mut self, state: &mut UnitState) {
+    fn clean(&mut self, id: UnitId, state: &mut UnitState) {
         if let Some(group) = &state.cgroup {
             self.cgroups.remove(group);
             if !self.cgroups.exists(group) {
                 state.cgroup = None;
             }
+        }
+        if state.cgroup.is_none() {
+            self.namespaces.remove(&id);
+            self.users.take_back(id);
         }
         for folder in std::mem::take(&mut state.folders) {
             // A count besides: early in boot the random part may be all zeros.
@@ -413,9 +427,10 @@ mod tests {
         (plan.program, plan.argv) = ("/bin/sleep".into(), vec!["sleep".into(), "1000".into()]);
         plan.stdio.output = spec_unit::plan::Output::Null;
         plan.stdio.error = spec_unit::plan::Output::Null;
-        let mut spawned = spawn::spawn(&plan, "a.service", None, &[]).unwrap();
+        let mut spawned =
+            spawn::spawn(&plan, "a.service", None, &[], &UnitNamespaces::default()).unwrap();
         // epoll takes no regular files.
-        spawned.report.pipe = tempfile::tempfile().unwrap();
+        spawned.report.socket = tempfile::tempfile().unwrap().into();
         let pid = Pid::from_raw(spawned.child.pid).unwrap();
         let refused = host.take(spawned, 0, Role::Main).unwrap_err();
         assert!(refused.contains("cannot be heard"), "{refused}");

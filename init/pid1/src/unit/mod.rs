@@ -11,6 +11,7 @@
 //! PID 1 never waits for what it supervises. Whatever a unit does, the loop turns and the watchdog is fed.
 
 mod condition;
+mod dynamic_user;
 mod host;
 mod job;
 mod node;

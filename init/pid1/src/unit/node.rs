@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::{Path, PathBuf};
 
 use spec_unit::account::Accounts;
-use spec_unit::directive::PlanHost;
+use spec_unit::directive::{PlanHost, credential};
 use spec_unit::load::{EntryKind, FOLDERS, UnitSource};
 use spec_unit::parse::MAX_FILE;
 use spec_unit::specifier::Facts;
@@ -180,6 +180,19 @@ impl PlanHost for NodePlanHost<'_> {
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(cause) => Err(format!("{path}: {cause}")),
         }
+    }
+
+    fn stored_credentials(&self) -> Vec<(String, String)> {
+        let names = |store: &&str| -> Vec<(String, String)> {
+            let entries = fs::read_dir(store).into_iter().flatten().flatten();
+            let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+            let mut found: Vec<_> = names
+                .map(|name| (name.clone(), format!("{store}/{name}")))
+                .collect();
+            found.sort();
+            found
+        };
+        credential::STORES.iter().flat_map(names).collect()
     }
 
     fn is_program(&self, path: &str) -> bool {

@@ -286,7 +286,7 @@ impl Supervisor {
             ));
         }
         // What is left in the group would belong to no unit any more.
-        self.host.clean(state);
+        self.host.clean(id, state);
         if let Some(group) = &state.cgroup {
             return Err(format!(
                 "{name} has ended, but {group} is in use; kill what is left in it"

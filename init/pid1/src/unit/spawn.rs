@@ -2,7 +2,7 @@
 //!
 //! The parent turns the plan into [`Step`]s, with every string ready for the kernel; the child only carries them out.
 //! So their order is plain data, tested without root, and nothing is allocated between clone and exec. What a step
-//! failed with comes back through a pipe that closes at exec: its end without a word means that the program runs.
+//! failed with comes back through a socket that closes at exec: its end without a word means that the program runs.
 
 use std::ffi::CString;
 use std::io;
@@ -11,14 +11,16 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use spec_unit::plan::ExecPlan;
 
 use crate::sys;
+use crate::sys::clone::Birth;
 
 pub(crate) mod exec;
+mod mounts;
 mod order;
 mod report;
 pub(crate) mod step;
 
 pub(crate) use order::steps;
-pub(crate) use report::{ExecOutcome, ExecReport};
+pub(crate) use report::{ExecOutcome, ExecReport, UnitNamespaces};
 pub(crate) use step::{Failure, Step, perform};
 
 /// A child whose program may not run yet.
@@ -36,12 +38,18 @@ pub(crate) fn spawn(
     unit: &str,
     cgroup: Option<BorrowedFd<'_>>,
     fds: &[OwnedFd],
+    shared: &UnitNamespaces,
 ) -> io::Result<Spawned> {
-    let mut steps = steps(plan, unit, fds)?;
+    let mut steps = steps(plan, unit, fds, shared)?;
     let names: Vec<(&'static str, i32)> = steps.iter().map(Step::name_and_code).collect();
-    let (read, write) = sys::clone::pipe()?;
-    let child = sys::clone::child(cgroup, || {
-        let failed = perform(&mut sys::child::Kernel, &mut steps).err();
+    let (read, write) = sys::clone::pair()?;
+    let mut kernel = sys::child::Kernel::new(write.as_raw_fd(), mounts::slots(&steps));
+    let birth = Birth {
+        cgroup,
+        own_processes: plan.namespaces.processes,
+    };
+    let child = sys::clone::child(birth, || {
+        let failed = perform(&mut kernel, &mut steps).err();
         let (step, failure) = failed.unwrap_or((u32::MAX, Failure(0)));
         let code = names.get(step as usize).map_or(255, |(_, code)| *code);
         sys::child::fail(write.as_raw_fd(), step, failure, code)
@@ -49,7 +57,8 @@ pub(crate) fn spawn(
     Ok(Spawned {
         child,
         report: ExecReport {
-            pipe: read,
+            socket: read,
+            namespaces: Vec::new(),
             names,
             program: plan.program.clone(),
         },

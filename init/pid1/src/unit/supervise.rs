@@ -63,7 +63,7 @@ pub(crate) trait Host {
     /// Whether the kernel killed a process in it for want of memory.
     fn ran_out_of_memory(&self, group: &str) -> bool;
     /// Removes the group and folders of a service that has stopped.
-    fn clean(&mut self, state: &mut UnitState);
+    fn clean(&mut self, id: UnitId, state: &mut UnitState);
     /// Sets or stops a clock.
     fn arm(&mut self, id: UnitId, timer: Timer, at_us: Option<u64>);
     /// Says something about the unit.

@@ -86,10 +86,17 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
     if planning.command.privileged {
         return Ok(());
     }
-    plan.capabilities.bounding = settings.bounding;
-    let bounding = settings.bounding.unwrap_or(CapabilitySet::ALL);
+    let lost = super::protect::lost(planning.unit);
+    plan.capabilities.bounding = match (settings.bounding, lost.0) {
+        (bounding, 0) => bounding,
+        (bounding, lost) => Some(CapabilitySet(
+            bounding.unwrap_or(CapabilitySet::ALL).0 & !lost,
+        )),
+    };
+    let bounding = plan.capabilities.bounding.unwrap_or(CapabilitySet::ALL);
     plan.capabilities.ambient = CapabilitySet(settings.ambient.0 & bounding.0);
-    plan.no_new_privileges = settings.no_new_privileges;
+    let dynamic = planning.unit.service.identity.dynamic;
+    plan.no_new_privileges = settings.no_new_privileges || dynamic;
     Ok(())
 }
 

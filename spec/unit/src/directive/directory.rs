@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::mount::Entry;
 use super::{Directive, Planning, Support, Value};
-use crate::plan::{self, ExecPlan};
+use crate::plan::{self, Content, ExecPlan};
 use crate::unit::Unit;
 use crate::value;
 
@@ -170,12 +171,7 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
     let gid = group.or(user.as_ref().map(|user| user.gid)).unwrap_or(0);
     let directories = &planning.unit.service.directories;
     for ((kind, parent, variable), folders) in KINDS.iter().zip(&directories.kinds) {
-        let paths: Vec<String> = folders
-            .paths
-            .iter()
-            .map(|path| format!("{parent}{path}"))
-            .collect();
-        if paths.is_empty() {
+        if folders.paths.is_empty() {
             continue;
         }
         let (uid, gid) = if *kind == "Configuration" {
@@ -184,16 +180,72 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
             (uid, gid)
         };
         let remove = *kind == "Runtime" && directories.preserve != Preserve::Yes;
-        let folder = |path: &String| plan::Directory {
-            path: path.clone(),
-            mode: folders.mode,
-            uid,
-            gid,
-            remove,
+        let is_private = planning.unit.service.identity.dynamic
+            && *kind != "Configuration"
+            && !(*kind == "Runtime" && directories.preserve == Preserve::No);
+        let may_move = !remove && *kind != "Configuration";
+        let folder = |path: &String| {
+            let (plain, hidden) = (format!("{parent}{path}"), format!("{parent}/private{path}"));
+            let (path, other) = match is_private {
+                true => (hidden, plain),
+                false => (plain, hidden),
+            };
+            plan::Directory {
+                path,
+                mode: folders.mode,
+                uid,
+                gid,
+                remove,
+                other: may_move.then_some(other),
+                link: is_private,
+            }
         };
-        plan.directories.extend(paths.iter().map(folder));
+        let folders: Vec<plan::Directory> = folders.paths.iter().map(folder).collect();
+        let paths: Vec<&str> = folders.iter().map(|folder| folder.path.as_str()).collect();
         plan.environment
             .insert(variable.to_string(), paths.join(":"));
+        plan.directories.extend(folders);
     }
     Ok(())
+}
+
+/// The folders of a service stay writable to it; those of a user made up for one run are reached through a folder that
+/// is closed to all others.
+pub(super) fn entries(planning: &Planning<'_>, plan: &ExecPlan, rooted: bool) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for folder in plan
+        .directories
+        .iter()
+        .filter(|folder| is_of_unit(planning, folder))
+    {
+        if !folder.link && !rooted {
+            entries.push(Entry::read_write(&folder.path));
+            continue;
+        }
+        entries.push(Entry::bind(&folder.path, &folder.path, true));
+        let around = folder.path.find("/private/").filter(|_| folder.link);
+        if let Some(parent) = around.and_then(|end| folder.path.get(..end)) {
+            let options = "mode=0755".into();
+            let hidden = format!("{parent}/private");
+            entries.push(Entry::new(&hidden, Content::Tmpfs { options }).unwritable());
+        }
+        if let (Some(other), true) = (&folder.other, folder.link && rooted) {
+            entries.push(Entry::bind(&folder.path, other, true));
+        }
+    }
+    entries
+}
+
+/// Whether a folder is one that the unit names, and not one of its walls.
+fn is_of_unit(planning: &Planning<'_>, folder: &plan::Directory) -> bool {
+    let kinds = KINDS.iter().zip(&planning.unit.service.directories.kinds);
+    kinds
+        .filter(|((kind, ..), _)| *kind != "Configuration")
+        .any(|((_, parent, _), folders)| {
+            let mut named = folders.paths.iter();
+            named.any(|path| {
+                folder.path == format!("{parent}{path}")
+                    || folder.path == format!("{parent}/private{path}")
+            })
+        })
 }

@@ -18,6 +18,8 @@ pub struct Identity {
     pub groups: Vec<String>,
     /// PermissionsStartOnly=: the other commands stay root.
     pub start_only: bool,
+    /// DynamicUser=: made up for one run.
+    pub dynamic: bool,
 }
 
 /// The directives of this family.
@@ -42,6 +44,13 @@ pub const ROWS: &[Directive] = &[
         value: "GROUP...",
         documentation: "Groups besides those that /etc/group gives the user.",
         support: Support::Confine(add_groups),
+    },
+    Directive {
+        section: "Service",
+        name: "DynamicUser",
+        value: "BOOLEAN",
+        documentation: "A user made up for one run, 61184 to 65519; brings ProtectSystem=strict, ProtectHome=read-only, PrivateTmp=, RemoveIPC=, NoNewPrivileges=, RestrictSUIDSGID=.",
+        support: Support::Confine(set_dynamic),
     },
     Directive {
         section: "Service",
@@ -89,12 +98,36 @@ fn set_start_only(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
     Ok(())
 }
 
+fn set_dynamic(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
+    unit.service.identity.dynamic = crate::value::boolean(value.text)?;
+    Ok(())
+}
+
+/// The name of the user of DynamicUser=: User=, or the unit's own where that can be a user's.
+pub fn dynamic_name(unit: &Unit) -> Option<String> {
+    let identity = &unit.service.identity;
+    if !identity.dynamic {
+        return None;
+    }
+    let stem = unit.name.rsplit_once('.').map_or("", |(stem, _)| stem);
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+    let part = |byte: u8| letter(byte) || byte.is_ascii_digit() || byte == b'-';
+    let starts_well = stem.bytes().next().is_some_and(letter);
+    let fits = starts_well && stem.len() <= 31 && stem.bytes().all(part);
+    Some(match (&identity.user, fits) {
+        (Some(user), _) => user.clone(),
+        (None, true) => stem.into(),
+        (None, false) => format!("_du{:016x}", crate::account::hash(&unit.name)),
+    })
+}
+
 /// The user a service runs as, if it is not root by default.
 pub(super) fn user_of(planning: &Planning<'_>) -> Result<Option<User>, String> {
-    let Some(name) = &planning.unit.service.identity.user else {
+    let unit = planning.unit;
+    let Some(name) = dynamic_name(unit).or_else(|| unit.service.identity.user.clone()) else {
         return Ok(None);
     };
-    let user = planning.host.accounts().user(name);
+    let user = planning.host.accounts().user(&name);
     user.map(Some)
         .ok_or_else(|| format!("User=: there is no user {name:?} in /etc/passwd"))
 }

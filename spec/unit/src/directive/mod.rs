@@ -15,6 +15,7 @@ use crate::unit::Unit;
 
 pub mod capability;
 pub mod condition;
+pub mod credential;
 pub mod dependency;
 pub mod description;
 pub mod directory;
@@ -26,11 +27,15 @@ pub mod install;
 pub mod isolation;
 pub mod kill;
 pub mod limit;
+pub mod mount;
+pub mod namespace;
 pub mod notify;
 pub mod other;
 pub mod process;
+pub mod protect;
 pub mod resource;
 pub mod restart;
+pub mod root;
 pub mod service;
 pub mod start_limit;
 pub mod stdio;
@@ -125,6 +130,8 @@ pub trait PlanHost {
     fn environment_file(&self, path: &str) -> Result<Option<String>, String>;
     /// Whether a program stands at this path.
     fn is_program(&self, path: &str) -> bool;
+    /// Name and path of each credential in [`credential::STORES`], in their order.
+    fn stored_credentials(&self) -> Vec<(String, String)>;
 }
 
 /// What a plan is made from.
@@ -150,7 +157,7 @@ pub struct Family {
     pub plan: Option<PlanFn>,
 }
 
-/// Every family. Users come before folders and variables, variables before commands.
+/// Every family. Users come before folders and variables, variables before commands, what is mounted last.
 pub const FAMILIES: &[Family] = &[
     Family {
         rows: description::ROWS,
@@ -201,6 +208,18 @@ pub const FAMILIES: &[Family] = &[
         plan: Some(identity::plan),
     },
     Family {
+        rows: protect::ROWS,
+        plan: Some(protect::plan),
+    },
+    Family {
+        rows: namespace::ROWS,
+        plan: Some(namespace::plan),
+    },
+    Family {
+        rows: credential::ROWS,
+        plan: Some(credential::plan),
+    },
+    Family {
         rows: directory::ROWS,
         plan: Some(directory::plan),
     },
@@ -235,6 +254,14 @@ pub const FAMILIES: &[Family] = &[
     Family {
         rows: process::ROWS,
         plan: Some(process::plan),
+    },
+    Family {
+        rows: root::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: mount::ROWS,
+        plan: Some(mount::plan),
     },
     Family {
         rows: isolation::ROWS,

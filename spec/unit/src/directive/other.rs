@@ -132,27 +132,15 @@ pub const ROWS: &[Directive] = &[
         "When stored descriptors outlive the service.",
     ),
     later("Service", "OpenFile", "Files opened for the service."),
-    later(
-        "Service",
-        "RootDirectoryStartOnly",
-        "RootDirectory= for ExecStart= only.",
-    ),
     later("Service", "TimeoutCleanSec", "Longest time for cleaning."),
-    later("Service", "LoadCredential", "Credentials for the service."),
     later(
         "Service",
         "LoadCredentialEncrypted",
         "Credentials for the service.",
     ),
-    later("Service", "SetCredential", "Credentials for the service."),
     later(
         "Service",
         "SetCredentialEncrypted",
-        "Credentials for the service.",
-    ),
-    later(
-        "Service",
-        "ImportCredential",
         "Credentials for the service.",
     ),
     later("Service", "StandardInputText", "Text for standard input."),

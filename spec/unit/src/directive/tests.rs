@@ -49,6 +49,10 @@ impl PlanHost for FixedHost {
     fn is_program(&self, path: &str) -> bool {
         path == "/usr/bin/sleep"
     }
+    fn stored_credentials(&self) -> Vec<(String, String)> {
+        let stored = |name: &str| (name.into(), format!("/etc/credstore/{name}"));
+        vec![stored("etcd.key"), stored("etcd.crt"), stored("other")]
+    }
 }
 
 fn read(text: &str) -> (Unit, Vec<Finding>) {
@@ -74,7 +78,7 @@ fn read(text: &str) -> (Unit, Vec<Finding>) {
     (unit, findings)
 }
 
-fn plan(service: &str) -> ExecPlan {
+pub(crate) fn plan(service: &str) -> ExecPlan {
     let (unit, findings) = read(&format!("[Service]\n{service}"));
     assert_eq!((findings, unit.refusals.len()), (vec![], 0));
     let host = FixedHost::default();

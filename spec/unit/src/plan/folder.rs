@@ -13,8 +13,9 @@ pub struct WorkingDirectory {
     pub missing_ok: bool,
 }
 
-/// A folder made before the program runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A folder made before the program runs. One that is there and has another owner is given to this one with all that
+/// is in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Directory {
     /// Absolute path; parents are made with mode 0755 and owner root.
@@ -28,4 +29,11 @@ pub struct Directory {
     /// Removed when the unit has stopped.
     #[serde(default)]
     pub remove: bool,
+    /// Its other place, in the folder `private` beside it or one up from that: where it stands while its unit has a
+    /// user made up for one run, or while it has not.
+    #[serde(default)]
+    pub other: Option<String>,
+    /// A symbolic link to it is left at its other place.
+    #[serde(default)]
+    pub link: bool,
 }

@@ -5,11 +5,13 @@ use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 
 use spec_unit::plan::{
-    Credentials, ExecPlan, FdSlot, FileMode, Input, Namespace, Output, Resource, Rlimit,
+    Credentials, ExecPlan, FdSlot, FileMode, IdMaps, Input, Namespace, Output, Resource, Rlimit,
+    Sharing,
 };
 
 use super::exec::Exec;
-use super::step::Step;
+use super::report::{Shared, UnitNamespaces};
+use super::step::{Folder, Step};
 use super::text;
 
 /// Open files of a child whose plan says nothing, as systemd gives them: PID 1's own limit is nobody else's.
@@ -20,7 +22,12 @@ const OPEN_FILES: Rlimit = Rlimit {
 };
 
 /// The steps of a plan, in the order that keeps each possible: what needs root first, the walls last.
-pub(crate) fn steps(plan: &ExecPlan, unit: &str, fds: &[OwnedFd]) -> io::Result<Vec<Step>> {
+pub(crate) fn steps(
+    plan: &ExecPlan,
+    unit: &str,
+    fds: &[OwnedFd],
+    shared: &UnitNamespaces,
+) -> io::Result<Vec<Step>> {
     let mut steps = vec![
         Step::Signals {
             ignore_pipe: plan.ignore_sigpipe,
@@ -42,11 +49,9 @@ pub(crate) fn steps(plan: &ExecPlan, unit: &str, fds: &[OwnedFd]) -> io::Result<
             kind: clone_flag(namespace.kind),
         });
     }
-    if let Some(root) = plan.fds.root {
-        steps.push(Step::Root {
-            fd: slot(fds, root)?,
-        });
-    }
+    namespaces(plan, shared, &mut steps)?;
+    let root = plan.fds.root.map(|root| slot(fds, root)).transpose()?;
+    super::mounts::steps(plan, root, &mut steps)?;
     steps.push(Step::Umask(plan.umask));
     for (number, listen) in plan.fds.listen.iter().enumerate() {
         steps.push(Step::Duplicate {
@@ -166,29 +171,85 @@ pub(super) fn journal_header(plan: &ExecPlan, unit: &str) -> Vec<u8> {
 
 fn folders(plan: &ExecPlan, steps: &mut Vec<Step>) -> io::Result<()> {
     for folder in &plan.directories {
-        let parents = folder
-            .path
-            .match_indices('/')
-            .skip(1)
-            .filter_map(|(end, _)| folder.path.get(..end));
-        for parent in parents {
-            steps.push(Step::Directory {
-                path: text(parent)?,
-                mode: 0o755,
-                owner: None,
-            });
+        let link = folder.other.as_deref().filter(|_| folder.link);
+        for path in [Some(folder.path.as_str()), link].into_iter().flatten() {
+            for parent in parents(path) {
+                // Nobody but root reaches the folders of users that are made up for one run.
+                let hidden = folder.link && parent.ends_with("/private");
+                steps.push(Step::Directory(Folder {
+                    path: text(parent)?,
+                    mode: if hidden { 0o700 } else { 0o755 },
+                    owner: None,
+                    other: None,
+                    link: None,
+                }));
+            }
         }
-        let owner = Some((folder.uid, folder.gid));
-        steps.push(Step::Directory {
+        steps.push(Step::Directory(Folder {
             path: text(&folder.path)?,
             mode: folder.mode,
-            owner,
-        });
+            owner: Some((folder.uid, folder.gid)),
+            other: folder.other.as_deref().map(text).transpose()?,
+            link: link.map(|_| text(&folder.path)).transpose()?,
+        }));
+    }
+    Ok(())
+}
+
+/// The folders that a path is in, but for `/`, the outermost first.
+pub(super) fn parents(path: &str) -> impl Iterator<Item = &str> {
+    let ends = path.match_indices('/').skip(1);
+    ends.filter_map(|(end, _)| path.get(..end))
+}
+
+/// Namespaces but that of mounts, which comes after them, and that of users, which comes last.
+fn namespaces(plan: &ExecPlan, shared: &UnitNamespaces, steps: &mut Vec<Step>) -> io::Result<()> {
+    let asked = &plan.namespaces;
+    let kinds = [(&asked.network, Shared::Network), (&asked.ipc, Shared::Ipc)];
+    for (sharing, kind) in kinds {
+        match (sharing, shared.get(kind)) {
+            (Sharing::Shared, _) => {}
+            (Sharing::At(path), _) => steps.push(Step::Join {
+                path: text(path)?,
+                kind: kind.flag(),
+            }),
+            (Sharing::Own, Some(fd)) => steps.push(Step::Namespace {
+                fd,
+                kind: kind.flag(),
+            }),
+            (Sharing::Own, None) => {
+                steps.push(Step::Unshare(kind.flag()));
+                steps.extend((kind == Shared::Network).then_some(Step::Loopback));
+                steps.push(Step::TellNamespace {
+                    path: text(kind.path())?,
+                    letter: kind.letter(),
+                });
+            }
+        }
+    }
+    if asked.host_name {
+        steps.push(Step::Unshare(libc::CLONE_NEWUTS));
+    }
+    if asked.cgroup {
+        steps.push(Step::Unshare(libc::CLONE_NEWCGROUP));
+    }
+    if asked.users.is_some() {
+        steps.push(Step::OwnFolder);
     }
     Ok(())
 }
 
 fn identity(plan: &ExecPlan, steps: &mut Vec<Step>) {
+    if let Some(Credentials { gid, groups, .. }) = &plan.credentials {
+        steps.push(Step::Groups(groups.clone()));
+        steps.push(Step::Gid(*gid));
+    }
+    if let Some(maps) = &plan.namespaces.users {
+        steps.push(Step::Users {
+            uid: IdMaps::text(&maps.uid).into_bytes(),
+            gid: IdMaps::text(&maps.gid).into_bytes(),
+        });
+    }
     if let Some(bounding) = plan.capabilities.bounding {
         let known = 0..spec_unit::capability::NAMES.len() as u32;
         steps.extend(
@@ -197,17 +258,15 @@ fn identity(plan: &ExecPlan, steps: &mut Vec<Step>) {
                 .map(Step::Bound),
         );
     }
-    let Some(Credentials { uid, gid, groups }) = &plan.credentials else {
+    let Some(uid) = plan.credentials.as_ref().map(|numbers| numbers.uid) else {
         return;
     };
-    steps.push(Step::Groups(groups.clone()));
-    steps.push(Step::Gid(*gid));
-    if *uid == 0 {
+    if uid == 0 {
         return;
     }
     let ambient = plan.capabilities.ambient;
     steps.push(Step::Uid {
-        uid: *uid,
+        uid,
         keep: ambient.0 != 0,
     });
     if ambient.0 != 0 {

@@ -1,13 +1,18 @@
 //! What became of a child's exec.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::ffi::c_int;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
+
+use crate::sys::message;
 
 /// Reads what became of exec.
 #[derive(Debug)]
 pub(crate) struct ExecReport {
-    /// The pipe, non-blocking.
-    pub(crate) pipe: File,
+    /// PID 1's end of a SOCK_SEQPACKET pair.
+    pub(crate) socket: OwnedFd,
+    /// Namespaces that the child has made for its unit.
+    pub(crate) namespaces: Vec<(Shared, OwnedFd)>,
     pub(super) names: Vec<(&'static str, i32)>,
     pub(super) program: String,
 }
@@ -31,19 +36,96 @@ impl ExecReport {
 
     /// Looks, without waiting.
     pub(crate) fn outcome(&mut self) -> ExecOutcome {
-        let mut report = [0; 8];
-        match self.pipe.read(&mut report) {
-            Ok(0) => ExecOutcome::Runs,
-            Ok(8) => {
-                let [a, b, c, d, e, f, g, h] = report;
-                let step = u32::from_ne_bytes([a, b, c, d]) as usize;
-                let cause = io::Error::from_raw_os_error(i32::from_ne_bytes([e, f, g, h]));
-                let name = self.names.get(step).map_or("start", |(name, _)| name);
-                ExecOutcome::Failed(format!("{}: {name}: {cause}", self.program))
+        loop {
+            let mut report = [0; 8];
+            let received = match message::receive(self.socket.as_fd(), &mut report) {
+                Ok(received) => received,
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
+                    return ExecOutcome::Pending;
+                }
+                Err(cause) => return ExecOutcome::Failed(format!("{}: {cause}", self.program)),
+            };
+            match (received.length, report.first()) {
+                (0, _) => return ExecOutcome::Runs,
+                (1, Some(letter)) => {
+                    let kinds = Shared::ALL.into_iter();
+                    let kind = kinds.filter(|kind| kind.letter() == *letter);
+                    self.namespaces.extend(kind.zip(received.fds));
+                }
+                (8, _) => return ExecOutcome::Failed(self.failure(report)),
+                _ => return ExecOutcome::Failed(format!("{}: broken report", self.program)),
             }
-            Ok(_) => ExecOutcome::Failed(format!("{}: broken report", self.program)),
-            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => ExecOutcome::Pending,
-            Err(cause) => ExecOutcome::Failed(format!("{}: {cause}", self.program)),
+        }
+    }
+
+    fn failure(&self, [a, b, c, d, e, f, g, h]: [u8; 8]) -> String {
+        let step = u32::from_ne_bytes([a, b, c, d]) as usize;
+        let cause = io::Error::from_raw_os_error(i32::from_ne_bytes([e, f, g, h]));
+        let name = self.names.get(step).map_or("start", |(name, _)| name);
+        format!("{}: {name}: {cause}", self.program)
+    }
+}
+
+/// Namespaces that the processes of a unit share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shared {
+    /// CLONE_NEWNET.
+    Network,
+    /// CLONE_NEWIPC.
+    Ipc,
+}
+
+impl Shared {
+    /// Both.
+    const ALL: [Self; 2] = [Self::Network, Self::Ipc];
+
+    /// Flag of unshare(2) and setns(2).
+    pub(super) fn flag(self) -> c_int {
+        match self {
+            Self::Network => libc::CLONE_NEWNET,
+            Self::Ipc => libc::CLONE_NEWIPC,
+        }
+    }
+
+    /// The namespace of the process that asks.
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Network => "/proc/self/ns/net",
+            Self::Ipc => "/proc/self/ns/ipc",
+        }
+    }
+
+    /// How a child names it.
+    pub(super) fn letter(self) -> u8 {
+        match self {
+            Self::Network => b'n',
+            Self::Ipc => b'i',
+        }
+    }
+}
+
+/// The namespaces of one unit that have been made.
+#[derive(Debug, Default)]
+pub(crate) struct UnitNamespaces {
+    network: Option<OwnedFd>,
+    ipc: Option<OwnedFd>,
+}
+
+impl UnitNamespaces {
+    /// Descriptor of one, if it has been made.
+    pub(super) fn get(&self, kind: Shared) -> Option<RawFd> {
+        let fd = match kind {
+            Shared::Network => &self.network,
+            Shared::Ipc => &self.ipc,
+        };
+        fd.as_ref().map(|fd| fd.as_raw_fd())
+    }
+
+    /// Keeps one.
+    pub(crate) fn keep(&mut self, kind: Shared, fd: OwnedFd) {
+        match kind {
+            Shared::Network => self.network = Some(fd),
+            Shared::Ipc => self.ipc = Some(fd),
         }
     }
 }

@@ -9,6 +9,53 @@ use super::exec::Exec;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Failure(pub(crate) i32);
 
+/// A folder to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Folder {
+    /// Absolute path.
+    pub(crate) path: CString,
+    /// Its mode.
+    pub(crate) mode: u32,
+    /// Who it is given to, with all that is in it; none leaves one that is there.
+    pub(crate) owner: Option<(u32, u32)>,
+    /// Where it may stand instead, and is brought from.
+    pub(crate) other: Option<CString>,
+    /// Target of the link that is left there.
+    pub(crate) link: Option<CString>,
+}
+
+/// A file system to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NewFileSystem {
+    /// Its type, as fsopen(2) takes it.
+    pub(crate) kind: CString,
+    /// Its options; one without a value is a flag.
+    pub(crate) options: Vec<(CString, Option<CString>)>,
+    /// It is to hold the devices that harm nobody.
+    pub(crate) devices: bool,
+}
+
+/// What a credential holds.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum CredentialText {
+    /// These bytes.
+    Given(Vec<u8>),
+    /// What is in the first file that is there.
+    Files {
+        paths: Vec<CString>,
+        missing_ok: bool,
+    },
+}
+
+/// Attributes of a mount.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Attributes {
+    /// MOUNT_ATTR_RDONLY.
+    pub(crate) read_only: bool,
+    /// MOUNT_ATTR_NOEXEC.
+    pub(crate) no_exec: bool,
+}
+
 /// One thing a child does to itself.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Step {
@@ -39,15 +86,72 @@ pub(crate) enum Step {
     /// dup2(2).
     Duplicate { from: RawFd, to: RawFd },
     /// Make a folder, and give it to an owner.
-    Directory {
-        path: CString,
-        mode: u32,
-        owner: Option<(u32, u32)>,
-    },
+    Directory(Folder),
     /// setns(2).
     Namespace { fd: RawFd, kind: c_int },
+    /// unshare(2).
+    Unshare(c_int),
+    /// setns(2) to what a file refers to.
+    Join { path: CString, kind: c_int },
+    /// Send PID 1 a namespace of this process.
+    TellNamespace { path: CString, letter: u8 },
+    /// Bring the loopback link up.
+    Loopback,
+    /// Keep `/proc/self` at hand.
+    OwnFolder,
+    /// A user namespace with these maps.
+    Users { uid: Vec<u8>, gid: Vec<u8> },
+    /// A mount namespace.
+    OwnMounts { isolated: bool },
+    /// open_tree(2) into a slot.
+    Tree {
+        slot: usize,
+        path: CString,
+        recursive: bool,
+        missing_ok: bool,
+    },
+    /// Into a slot what cannot be opened, of the kind that is at the path.
+    Inaccessible {
+        slot: usize,
+        path: CString,
+        nodes: [CString; 2],
+        missing_ok: bool,
+    },
+    /// fsmount(2) into a slot.
+    NewFileSystem { slot: usize, new: NewFileSystem },
+    /// Write a credential into the file system in a slot.
+    Credential {
+        slot: usize,
+        name: CString,
+        uid: u32,
+        text: CredentialText,
+    },
+    /// Give the folder of credentials in a slot to its user.
+    GiveCredentials { slot: usize, uid: u32 },
     /// Make a detached mount the root.
     Root { fd: RawFd },
+    /// Make what is in a slot the root.
+    RootTree { slot: usize },
+    /// Make what a slot can be mounted on, where nothing is.
+    MountPoint {
+        slot: usize,
+        parents: Vec<CString>,
+        path: CString,
+    },
+    /// move_mount(2) of what is in a slot.
+    Attach {
+        slot: usize,
+        path: CString,
+        attributes: Attributes,
+        missing_ok: bool,
+    },
+    /// mount_setattr(2) of what is mounted at a path.
+    Attributes {
+        path: CString,
+        attributes: Attributes,
+    },
+    /// mount_setattr(2): the file system mounted at a path becomes read-only, and nothing that is mounted in it.
+    Close { path: CString },
     /// umask(2).
     Umask(u32),
     /// Take a capability out of the bounding set.
@@ -87,9 +191,23 @@ impl Step {
                 ("standard output", 209)
             }
             Self::Duplicate { .. } => ("file descriptors", 202),
-            Self::Directory { .. } => ("folders", 233),
-            Self::Namespace { .. } => ("namespaces", 226),
-            Self::Root { .. } => ("root folder", 210),
+            Self::Directory(_) => ("folders", 233),
+            Self::Namespace { .. }
+            | Self::Unshare(_)
+            | Self::Join { .. }
+            | Self::TellNamespace { .. } => ("namespaces", 226),
+            Self::Loopback => ("loopback link", 225),
+            Self::OwnFolder | Self::Users { .. } => ("user namespace", 217),
+            Self::OwnMounts { .. }
+            | Self::Tree { .. }
+            | Self::Inaccessible { .. }
+            | Self::NewFileSystem { .. }
+            | Self::MountPoint { .. }
+            | Self::Attach { .. }
+            | Self::Close { .. }
+            | Self::Attributes { .. } => ("mounts", 226),
+            Self::Credential { .. } | Self::GiveCredentials { .. } => ("credentials", 243),
+            Self::Root { .. } | Self::RootTree { .. } => ("root folder", 210),
             Self::Umask(_) => ("UMask", 228),
             Self::Bound(_) | Self::Capabilities(_) | Self::Ambient(_) => ("capabilities", 218),
             Self::Groups(_) | Self::Gid(_) => ("groups", 216),

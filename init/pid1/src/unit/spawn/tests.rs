@@ -31,6 +31,10 @@ impl Syscall for Recorder {
     }
 }
 
+fn none() -> UnitNamespaces {
+    UnitNamespaces::default()
+}
+
 fn plan(program: &str, arguments: &[&str]) -> ExecPlan {
     ExecPlan {
         program: program.into(),
@@ -72,6 +76,7 @@ fn a_confined_child_does_what_needs_root_first_and_the_walls_last() {
         uid: 100,
         gid: 101,
         remove: true,
+        ..Directory::default()
     }];
     plan.credentials = Some(Credentials {
         uid: 100,
@@ -89,7 +94,7 @@ fn a_confined_child_does_what_needs_root_first_and_the_walls_last() {
     let mut recorder = Recorder::default();
     perform(
         &mut recorder,
-        &mut steps(&plan, "etcd.service", &fds).unwrap(),
+        &mut steps(&plan, "etcd.service", &fds, &none()).unwrap(),
     )
     .unwrap();
     let expected = [
@@ -103,12 +108,13 @@ fn a_confined_child_does_what_needs_root_first_and_the_walls_last() {
         "folders",
         "folders",
         "namespaces",
+        "mounts",
         "root folder",
         "UMask",
         "limits",
+        "groups",
+        "groups",
         "capabilities",
-        "groups",
-        "groups",
         "user",
         "capabilities",
         "capabilities",
@@ -132,7 +138,11 @@ fn nothing_runs_after_a_step_that_failed() {
         fail_at: Some("user"),
         ..Recorder::default()
     };
-    let failed = perform(&mut recorder, &mut steps(&plan, "a.service", &[]).unwrap()).unwrap_err();
+    let failed = perform(
+        &mut recorder,
+        &mut steps(&plan, "a.service", &[], &none()).unwrap(),
+    )
+    .unwrap_err();
     assert_eq!(failed.1, Failure(libc::EPERM));
     assert_eq!(recorder.names.last(), Some(&"user"));
 }
@@ -151,7 +161,7 @@ fn the_journal_is_told_who_speaks_in_seven_lines() {
 fn a_slot_that_was_not_handed_over_is_refused() {
     let mut plan = plan("/bin/a", &[]);
     plan.fds.root = Some(FdSlot(3));
-    assert!(steps(&plan, "a.service", &[]).is_err());
+    assert!(steps(&plan, "a.service", &[], &none()).is_err());
 }
 
 fn wait(child: &sys::clone::Child) -> nix::sys::wait::WaitStatus {
@@ -172,7 +182,7 @@ fn a_child_has_its_own_number_of_open_files_and_not_pid_1s() {
     let limits = |rlimits: &[Rlimit]| {
         let mut plan = plan("/bin/a", &[]);
         plan.rlimits = rlimits.into();
-        let steps = steps(&plan, "a.service", &[]).unwrap();
+        let steps = steps(&plan, "a.service", &[], &none()).unwrap();
         let limit = |step: Step| match step {
             Step::Limit { soft, hard, .. } => Some((soft, hard)),
             _ => None,
@@ -196,7 +206,7 @@ fn a_child_that_asks_for_more_open_files_than_there_are_gets_the_most() {
         soft: u64::MAX,
         hard: u64::MAX,
     }];
-    let mut spawned = spawn(&plan, "a.service", None, &[]).unwrap();
+    let mut spawned = spawn(&plan, "a.service", None, &[], &none()).unwrap();
     assert_eq!(outcome(&mut spawned.report), ExecOutcome::Runs);
     assert!(matches!(
         wait(&spawned.child),
@@ -224,7 +234,7 @@ fn a_real_child_runs_with_its_variables_streams_and_descriptors() {
     };
     plan.stdio.error = Output::Null;
     let fds = [sys::clone::lift(File::open(input).unwrap().into()).unwrap()];
-    let mut spawned = spawn(&plan, "a.service", None, &fds).unwrap();
+    let mut spawned = spawn(&plan, "a.service", None, &fds, &none()).unwrap();
     assert_eq!(outcome(&mut spawned.report), ExecOutcome::Runs);
     assert!(matches!(
         wait(&spawned.child),
@@ -238,7 +248,14 @@ fn a_real_child_runs_with_its_variables_streams_and_descriptors() {
 
 #[test]
 fn a_missing_program_is_told_with_its_name() {
-    let mut spawned = spawn(&plan("/nowhere/at-all", &[]), "a.service", None, &[]).unwrap();
+    let mut spawned = spawn(
+        &plan("/nowhere/at-all", &[]),
+        "a.service",
+        None,
+        &[],
+        &none(),
+    )
+    .unwrap();
     let ExecOutcome::Failed(message) = outcome(&mut spawned.report) else {
         panic!("it ran")
     };
@@ -251,3 +268,5 @@ fn a_missing_program_is_told_with_its_name() {
         nix::sys::wait::WaitStatus::Exited(_, 203)
     ));
 }
+
+mod confined;

@@ -1,6 +1,7 @@
 //! The way down: ExecStop=, signals, ExecStopPost=, and whether the service starts again.
 
 use spec_unit::directive::directory::Preserve;
+use spec_unit::directive::protect;
 use spec_unit::directive::restart::{Restart, SHORT_RUN_US};
 use spec_unit::directive::service::ServiceType;
 
@@ -93,9 +94,11 @@ impl Machine<'_> {
         self.allow(u64::MAX);
         let preserve = self.unit.service.directories.preserve;
         if preserve == Preserve::Restart && (restart || self.state.restarting) {
-            self.state.folders.clear();
+            self.state
+                .folders
+                .retain(|path| protect::is_private_tmp(path));
         }
-        self.host.clean(self.state);
+        self.host.clean(self.id, self.state);
         if let (ServiceType::Forking, Some(file)) = (self.kind(), &self.unit.service.kind.pid_file)
         {
             self.host.remove_pid_file(file);

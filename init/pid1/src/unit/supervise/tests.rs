@@ -84,7 +84,7 @@ impl Host for Paper {
     fn ran_out_of_memory(&self, _: &str) -> bool {
         false
     }
-    fn clean(&mut self, state: &mut UnitState) {
+    fn clean(&mut self, _: UnitId, state: &mut UnitState) {
         if self.processes.is_empty() {
             state.cgroup = None;
         }

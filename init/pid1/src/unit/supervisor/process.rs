@@ -20,11 +20,14 @@ impl Supervisor {
             return;
         };
         let outcome = report.outcome();
+        let made = report.namespaces.drain(..);
+        let kept = self.host.namespaces.entry(id).or_default();
+        made.for_each(|(kind, fd)| kept.keep(kind, fd));
         if outcome == ExecOutcome::Pending {
             self.host.reports.insert(pid, (id, report));
             return;
         }
-        self.host.events.remove(&report.pipe);
+        self.host.events.remove(&report.socket);
         if outcome == ExecOutcome::Runs {
             crate::debug!("process {pid} executes {}", report.program());
         }
@@ -224,7 +227,7 @@ impl Supervisor {
                 continue;
             };
             if let (true, Some(state)) = (self.phase(id).is_down(), self.states.get_mut(id)) {
-                self.host.clean(state);
+                self.host.clean(id, state);
             }
             self.with_machine(id, |machine| machine.group_empty());
         }

@@ -282,7 +282,7 @@ fn what_a_process_said_last_is_heard_before_its_number_is_free() {
     let mut node = running();
     let address = SocketAddrUnix::new(&node.supervisor.config.notify_socket).unwrap();
     let speaker = socket(AddressFamily::UNIX, SocketType::DGRAM, None).unwrap();
-    let child = crate::sys::clone::child(None, || {
+    let child = crate::sys::clone::child(crate::sys::clone::Birth::default(), || {
         let _ = sendto(&speaker, b"STATUS=farewell", SendFlags::empty(), &address);
     });
     let pid = child.unwrap().pid;
