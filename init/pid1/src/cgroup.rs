@@ -454,6 +454,7 @@ mod tests {
             path: path.into(),
             settings: one("memory.max", "1024"),
             hints: one("cpu.weight", "200"),
+            filters: spec_unit::plan::filter::Filters::default(),
             delegate: false,
         }
     }

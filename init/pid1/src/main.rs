@@ -8,6 +8,7 @@
 //! panic. Each failure is `Degraded` or `Fatal`, and [`error`] alone says which.
 
 mod boot;
+mod bpf;
 mod cgroup;
 mod early;
 mod error;

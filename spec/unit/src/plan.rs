@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub mod cgroup;
 pub mod credential;
 pub mod fd;
+pub mod filter;
 pub mod folder;
 pub mod identity;
 pub mod limit;

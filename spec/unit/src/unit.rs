@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::directive::{
-    capability::CapabilitySettings, condition::Condition, credential::CredentialSettings,
-    dependency::Dependencies, description::Description, directory::Directories,
-    environment::EnvironmentSettings, exec::Exec, exit_status::ExitStatuses, identity::Identity,
-    install::Install, kill::Kill, limit::Limits, mount::MountSettings,
-    namespace::NamespaceSettings, notify::Notify, process::Process, protect::Protection,
-    resource::Resources, restart::Restarts, root::RootSettings, service::ServiceKind,
-    start_limit::StartLimit, stdio::StdioSettings, timeout::Timeouts,
+    address::AddressSettings, capability::CapabilitySettings, condition::Condition,
+    credential::CredentialSettings, dependency::Dependencies, description::Description,
+    device::DeviceSettings, directory::Directories, environment::EnvironmentSettings, exec::Exec,
+    exit_status::ExitStatuses, identity::Identity, install::Install, kill::Kill, limit::Limits,
+    mount::MountSettings, namespace::NamespaceSettings, notify::Notify, process::Process,
+    protect::Protection, resource::Resources, restart::Restarts, root::RootSettings,
+    service::ServiceKind, start_limit::StartLimit, stdio::StdioSettings, timeout::Timeouts,
     working_directory::WorkingDirectorySettings,
 };
 use crate::finding::{Finding, Place};
@@ -170,4 +170,8 @@ pub struct Service {
     pub namespaces: NamespaceSettings,
     /// Its secrets.
     pub credentials: CredentialSettings,
+    /// Which devices it may use.
+    pub devices: DeviceSettings,
+    /// Which addresses it may talk to.
+    pub addresses: AddressSettings,
 }

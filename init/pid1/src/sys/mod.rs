@@ -1,6 +1,7 @@
 //! Every `unsafe` of PID 1, each behind a safe function that states why it is sound.
 #![allow(unsafe_code)]
 
+pub(crate) mod bpf;
 pub(crate) mod child;
 pub(crate) mod clone;
 pub(crate) mod device_mapper;

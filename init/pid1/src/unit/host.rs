@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -12,6 +12,7 @@ use spec_unit::control::ExitStatus;
 use spec_unit::directive::Planning;
 use spec_unit::directive::notify::NotifyAccess;
 use spec_unit::graph::UnitId;
+use spec_unit::plan::filter::Filters;
 use spec_unit::plan::{self, Directory, ExecPlan};
 use spec_unit::specifier::Facts;
 use spec_unit::value::signal_name;
@@ -23,6 +24,7 @@ use super::runtime_folder;
 use super::spawn::{self, ExecReport, Spawned, UnitNamespaces};
 use super::state::{Phase, UnitState};
 use super::supervise::{Host, Role, Spawn, Timer, describe};
+use crate::bpf;
 use crate::cgroup::Cgroups;
 use crate::event::{Events, Source, Timers};
 use crate::log::Level;
@@ -47,6 +49,8 @@ pub(crate) struct NodeHost {
     pub(crate) handed: BTreeMap<UnitId, Vec<OwnedFd>>,
     /// Namespaces that the processes of a unit share.
     pub(crate) namespaces: BTreeMap<UnitId, UnitNamespaces>,
+    /// Filters of control groups, by path.
+    held: BTreeMap<String, Filters>,
     /// Users made up for one run.
     users: DynamicUsers,
     /// Processes of units, each as itself: a number may be used anew.
@@ -69,6 +73,7 @@ impl NodeHost {
             reports: BTreeMap::new(),
             handed: BTreeMap::new(),
             namespaces: BTreeMap::new(),
+            held: BTreeMap::new(),
             users: DynamicUsers::default(),
             pidfds: BTreeMap::new(),
             emptiers: BTreeMap::new(),
@@ -133,6 +138,17 @@ impl NodeHost {
         self.pidfds.insert(child.pid, child.pidfd);
         self.reports.insert(child.pid, (id, report));
         Ok(child.pid)
+    }
+
+    /// Holds a control group to its filters before its first process; they stay with the group.
+    fn hold(&mut self, plan: &ExecPlan, group: BorrowedFd<'_>) -> Result<(), String> {
+        let plan::Cgroup { path, filters, .. } = &plan.cgroup;
+        if filters.is_empty() || self.held.get(path) == Some(filters) {
+            return Ok(());
+        }
+        bpf::attach(group, filters).map_err(|cause| format!("BPF: {cause}"))?;
+        self.held.insert(path.clone(), filters.clone());
+        Ok(())
     }
 
     fn plan(&self, service: &Spawn<'_>, accounts: Accounts) -> Result<ExecPlan, String> {
@@ -259,6 +275,7 @@ impl Host for NodeHost {
             .create(&plan.cgroup, owner)
             .map_err(|cause| format!("control group: {cause}"))?;
         service.state.cgroup = Some(plan.cgroup.path.clone());
+        self.hold(&plan, group.as_fd())?;
         let removed = plan.directories.iter().filter(|folder| folder.remove);
         service.state.folders = removed.map(|Directory { path, .. }| path.clone()).collect();
         let name = &service.unit.name;
@@ -353,6 +370,7 @@ impl Host for NodeHost {
         if let Some(group) = &state.cgroup {
             self.cgroups.remove(group);
             if !self.cgroups.exists(group) {
+                self.held.remove(group);
                 state.cgroup = None;
             }
         }

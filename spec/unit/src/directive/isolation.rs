@@ -44,10 +44,6 @@ pub const ROWS: &[Directive] = &[
     ),
     row("SecureBits", "Secure bits of the process."),
     row("KeyringMode", "A kernel keyring of its own."),
-    row("DeviceAllow", "Only these devices."),
-    row("DevicePolicy", "Which devices are allowed at all."),
-    row("IPAddressAllow", "Only these addresses."),
-    row("IPAddressDeny", "Not these addresses."),
     row("SocketBindAllow", "Only these ports to bind."),
     row("SocketBindDeny", "Not these ports to bind."),
     row("AppArmorProfile", "An AppArmor profile."),
@@ -60,7 +56,6 @@ pub fn is_off(name: &str, text: &str) -> bool {
     match name {
         _ if text.is_empty() => true,
         "KeyringMode" => text == "inherit",
-        "DevicePolicy" => text == "auto",
         // Only what would be missing without it matters: the profile may not be there.
         "AppArmorProfile" | "SELinuxContext" | "SmackProcessLabel" => text.starts_with('-'),
         _ => value::boolean(text) == Ok(false),

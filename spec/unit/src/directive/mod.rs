@@ -13,11 +13,13 @@ use crate::plan::ExecPlan;
 use crate::specifier::{Facts, Specifiers};
 use crate::unit::Unit;
 
+pub mod address;
 pub mod capability;
 pub mod condition;
 pub mod credential;
 pub mod dependency;
 pub mod description;
+pub mod device;
 pub mod directory;
 pub mod environment;
 pub mod exec;
@@ -242,6 +244,14 @@ pub const FAMILIES: &[Family] = &[
     Family {
         rows: resource::ROWS,
         plan: Some(resource::plan),
+    },
+    Family {
+        rows: device::ROWS,
+        plan: Some(device::plan),
+    },
+    Family {
+        rows: address::ROWS,
+        plan: Some(address::plan),
     },
     Family {
         rows: capability::ROWS,

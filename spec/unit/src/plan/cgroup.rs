@@ -18,6 +18,8 @@ pub struct Cgroup {
     pub settings: BTreeMap<String, String>,
     /// Files to write where the machine has them, such as `cpu.weight`: one that cannot be written is said.
     pub hints: BTreeMap<String, String>,
+    /// What its processes may open and talk to.
+    pub filters: super::filter::Filters,
     /// The child may make groups below its own: the group belongs to its user.
     pub delegate: bool,
 }
@@ -26,6 +28,7 @@ impl Cgroup {
     /// Refuses a path that leaves the tree and a setting that is not a plain file of a controller.
     pub fn check(&self) -> Result<(), String> {
         text("cgroup.path", &self.path)?;
+        self.filters.check()?;
         let odd = |part: &str| part.is_empty() || part == "." || part == ".." || part.len() > 255;
         if self.path.split('/').any(odd) || self.path.split('/').count() > 16 {
             return Err(format!(

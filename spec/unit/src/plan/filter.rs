@@ -1,0 +1,123 @@
+//! What the processes of a control group may open and talk to: BPF programs at the group,
+//! systemd.resource-control(5).
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::absolute;
+
+/// Most rules of one kind: each becomes a few instructions that run at every check.
+pub const MAX_RULES: usize = 256;
+
+/// What a group is held to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Filters {
+    /// The only devices it may open or make; none leaves all.
+    pub devices: Option<Vec<DeviceRule>>,
+    /// Addresses it may talk to whatever `denied_addresses` says.
+    pub allowed_addresses: Vec<Prefix>,
+    /// Addresses it may not talk to.
+    pub denied_addresses: Vec<Prefix>,
+}
+
+/// Devices that may be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceRule {
+    /// Which.
+    pub devices: Devices,
+    /// It may be read.
+    pub read: bool,
+    /// It may be written.
+    pub write: bool,
+    /// A node of it may be made.
+    pub make: bool,
+}
+
+/// Which devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Devices {
+    /// The one whose node is at this path below `/dev`; none, where there is no such node.
+    Node(String),
+    /// Those of the drivers in `/proc/devices` whose names match, with `*` and `?`.
+    Driver {
+        /// Block devices, else character devices.
+        block: bool,
+        /// Pattern of the name.
+        pattern: String,
+    },
+    /// One by its numbers; all minor numbers, if none is given.
+    Number {
+        /// A block device, else a character device.
+        block: bool,
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: Option<u32>,
+    },
+}
+
+/// The addresses that begin with the same bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prefix {
+    /// An address of them.
+    pub address: IpAddr,
+    /// How many bits are the same.
+    pub bits: u8,
+}
+
+impl Filters {
+    /// Whether nothing is held back.
+    pub fn is_empty(&self) -> bool {
+        self.devices.is_none()
+            && self.allowed_addresses.is_empty()
+            && self.denied_addresses.is_empty()
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        let devices = self.devices.as_deref().unwrap_or_default();
+        let counts = [
+            ("devices", devices.len()),
+            ("allowed_addresses", self.allowed_addresses.len()),
+            ("denied_addresses", self.denied_addresses.len()),
+        ];
+        for (field, count) in counts {
+            if count > MAX_RULES {
+                return Err(format!("cgroup.filters.{field}: more than {MAX_RULES}"));
+            }
+        }
+        for rule in devices {
+            match &rule.devices {
+                Devices::Node(path) if !path.starts_with("/dev/") => {
+                    return Err(format!(
+                        "cgroup.filters.devices: {path:?} is not below /dev"
+                    ));
+                }
+                Devices::Node(path) => absolute("cgroup.filters.devices", path)?,
+                Devices::Driver { pattern, .. } => {
+                    super::line("cgroup.filters.devices", pattern)?;
+                }
+                Devices::Number { .. } => {}
+            }
+        }
+        let mut prefixes = self.allowed_addresses.iter().chain(&self.denied_addresses);
+        match prefixes.find(|prefix| prefix.bits > prefix.width()) {
+            Some(prefix) => Err(format!(
+                "cgroup.filters: {}/{} has too many bits",
+                prefix.address, prefix.bits
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Prefix {
+    /// Bits of an address of its kind.
+    pub fn width(self) -> u8 {
+        if self.address.is_ipv4() { 32 } else { 128 }
+    }
+}
