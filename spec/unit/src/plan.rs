@@ -14,6 +14,7 @@ pub mod fd;
 pub mod folder;
 pub mod identity;
 pub mod limit;
+pub mod seccomp;
 pub mod stdio;
 
 pub use cgroup::Cgroup;
@@ -21,6 +22,9 @@ pub use fd::{FdSlot, Fds, ListenFd, Namespace, NamespaceFd};
 pub use folder::{Directory, WorkingDirectory};
 pub use identity::{Capabilities, Credentials};
 pub use limit::{Resource, Rlimit};
+pub use seccomp::{
+    AddressFamilies, Architecture, CallAction, CallList, CallWord, FilterPrivilege, Seccomp,
+};
 pub use stdio::{FileMode, Input, Output, Stdio};
 
 /// Most arguments of one command.
@@ -52,6 +56,10 @@ pub struct ExecPlan {
     pub capabilities: Capabilities,
     /// PR_SET_NO_NEW_PRIVS.
     pub no_new_privileges: bool,
+    /// Which system calls it may make.
+    pub seccomp: Seccomp,
+    /// personality(2): 0 (PER_LINUX) or 8 (PER_LINUX32); none leaves it.
+    pub personality: Option<u32>,
     /// umask(2).
     pub umask: u32,
     /// `/proc/self/oom_score_adj`.
@@ -81,6 +89,8 @@ impl Default for ExecPlan {
             rlimits: Vec::new(),
             capabilities: Capabilities::default(),
             no_new_privileges: false,
+            seccomp: Seccomp::default(),
+            personality: None,
             umask: 0o022,
             oom_score_adjust: None,
             nice: None,
@@ -139,6 +149,13 @@ impl ExecPlan {
         {
             return Err("oom_score_adjust: must be -1000 to 1000".into());
         }
+        if self
+            .personality
+            .is_some_and(|domain| ![0, 8].contains(&domain))
+        {
+            return Err("personality: must be 0 or 8".into());
+        }
+        self.seccomp.check()?;
         self.cgroup.check()?;
         self.stdio.check()?;
         self.check_slots(fds)

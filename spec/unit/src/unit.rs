@@ -10,9 +10,9 @@ use crate::directive::{
     capability::CapabilitySettings, condition::Condition, dependency::Dependencies,
     description::Description, directory::Directories, environment::EnvironmentSettings, exec::Exec,
     exit_status::ExitStatuses, identity::Identity, install::Install, kill::Kill, limit::Limits,
-    notify::Notify, process::Process, resource::Resources, restart::Restarts, service::ServiceKind,
-    start_limit::StartLimit, stdio::StdioSettings, timeout::Timeouts,
-    working_directory::WorkingDirectorySettings,
+    notify::Notify, process::Process, resource::Resources, restart::Restarts,
+    seccomp::SeccompSettings, service::ServiceKind, start_limit::StartLimit, stdio::StdioSettings,
+    timeout::Timeouts, working_directory::WorkingDirectorySettings,
 };
 use crate::finding::{Finding, Place};
 use crate::name::UnitType;
@@ -152,6 +152,8 @@ pub struct Service {
     pub resources: Resources,
     /// Its capabilities.
     pub capabilities: CapabilitySettings,
+    /// Its filters of system calls.
+    pub seccomp: SeccompSettings,
     /// Folders made for it.
     pub directories: Directories,
     /// Its standard streams.
