@@ -7,7 +7,7 @@
 //! - text: [`parse`], [`value`], [`words`], [`specifier`], [`environment`], [`name`]
 //! - meaning: [`directive`] (one row a directive), [`unit`] (what the rows fill in)
 //! - whole: [`load`], [`graph`], [`check`]
-//! - outcome: [`plan`], [`control`]
+//! - outcome: [`plan`], [`seccomp`], [`control`]
 
 pub mod account;
 pub mod capability;
@@ -21,6 +21,7 @@ pub mod load;
 pub mod name;
 pub mod parse;
 pub mod plan;
+pub mod seccomp;
 pub mod specifier;
 pub mod unit;
 pub mod value;

@@ -18,6 +18,7 @@ pub mod identity;
 pub mod limit;
 pub mod mount;
 pub mod namespace;
+pub mod seccomp;
 pub mod stdio;
 
 pub use cgroup::Cgroup;
@@ -27,6 +28,9 @@ pub use identity::{Capabilities, Credentials};
 pub use limit::{Resource, Rlimit};
 pub use mount::{Content, Mount, Mounts};
 pub use namespace::{IdMaps, IdRange, Namespaces, Sharing};
+pub use seccomp::{
+    AddressFamilies, Architecture, CallAction, CallList, CallWord, FilterPrivilege, Seccomp,
+};
 pub use stdio::{FileMode, Input, Output, Stdio};
 
 /// Most arguments of one command.
@@ -58,6 +62,10 @@ pub struct ExecPlan {
     pub capabilities: Capabilities,
     /// PR_SET_NO_NEW_PRIVS.
     pub no_new_privileges: bool,
+    /// Which system calls it may make.
+    pub seccomp: Seccomp,
+    /// personality(2): 0 (PER_LINUX) or 8 (PER_LINUX32); none leaves it.
+    pub personality: Option<u32>,
     /// umask(2).
     pub umask: u32,
     /// `/proc/self/oom_score_adj`.
@@ -91,6 +99,8 @@ impl Default for ExecPlan {
             rlimits: Vec::new(),
             capabilities: Capabilities::default(),
             no_new_privileges: false,
+            seccomp: Seccomp::default(),
+            personality: None,
             umask: 0o022,
             oom_score_adjust: None,
             nice: None,
@@ -154,6 +164,13 @@ impl ExecPlan {
         {
             return Err("oom_score_adjust: must be -1000 to 1000".into());
         }
+        if self
+            .personality
+            .is_some_and(|domain| ![0, 8].contains(&domain))
+        {
+            return Err("personality: must be 0 or 8".into());
+        }
+        self.seccomp.check()?;
         self.cgroup.check()?;
         self.mounts.check()?;
         self.namespaces.check()?;

@@ -13,8 +13,8 @@ use crate::directive::{
     exit_status::ExitStatuses, identity::Identity, install::Install, kill::Kill, limit::Limits,
     mount::MountSettings, namespace::NamespaceSettings, notify::Notify, process::Process,
     protect::Protection, resource::Resources, restart::Restarts, root::RootSettings,
-    service::ServiceKind, start_limit::StartLimit, stdio::StdioSettings, timeout::Timeouts,
-    working_directory::WorkingDirectorySettings,
+    seccomp::SeccompSettings, service::ServiceKind, start_limit::StartLimit, stdio::StdioSettings,
+    timeout::Timeouts, working_directory::WorkingDirectorySettings,
 };
 use crate::finding::{Finding, Place};
 use crate::name::UnitType;
@@ -154,6 +154,8 @@ pub struct Service {
     pub resources: Resources,
     /// Its capabilities.
     pub capabilities: CapabilitySettings,
+    /// Its filters of system calls.
+    pub seccomp: SeccompSettings,
     /// Folders made for it.
     pub directories: Directories,
     /// Its standard streams.

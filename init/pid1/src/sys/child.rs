@@ -11,6 +11,8 @@ mod folder;
 mod mount;
 mod namespace;
 
+use spec_unit::seccomp::Instruction;
+
 use crate::unit::spawn::exec::Exec;
 use crate::unit::spawn::step::{Attributes, Failure, Step, Syscall};
 
@@ -155,6 +157,10 @@ impl Syscall for Kernel {
                 };
                 mount::set(libc::AT_FDCWD, path, 0, read_only)
             }
+            Step::Personality(domain) => {
+                // SAFETY: takes no pointer.
+                check(unsafe { libc::personality(libc::c_ulong::from(*domain)) }).map(drop)
+            }
             Step::Umask(mask) => {
                 // SAFETY: takes no pointer and cannot fail.
                 unsafe { libc::umask(*mask) };
@@ -171,7 +177,10 @@ impl Syscall for Kernel {
                     .map(drop)
             }
             Step::Uid { uid, keep } => uid_of(*uid, *keep),
-            Step::Capabilities(set) => capabilities(*set),
+            Step::Capabilities {
+                permitted,
+                inheritable,
+            } => capabilities(*permitted, *inheritable),
             Step::Ambient(capability) => prctl(
                 libc::PR_CAP_AMBIENT,
                 libc::PR_CAP_AMBIENT_RAISE as u64,
@@ -186,6 +195,8 @@ impl Syscall for Kernel {
                     unsafe { libc::syscall(libc::SYS_close_range, *first, c_int::MAX, flags) };
                 check(result as c_int).map(drop)
             }
+            Step::DenyWriteExecute(instead) => deny_write_execute(instead),
+            Step::Filter(program) => filter(program),
             Step::Exec(exec) => execute(exec),
         }
     }
@@ -351,12 +362,13 @@ fn uid_of(uid: u32, keep: bool) -> Result {
     check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) } as c_int).map(drop)
 }
 
-/// Makes the set permitted, effective and inheritable.
-fn capabilities(set: u64) -> Result {
+/// Makes one set permitted and effective, another inheritable.
+fn capabilities(permitted: u64, inheritable: u64) -> Result {
     const VERSION_3: u32 = 0x2008_0522;
     let header: [u32; 2] = [VERSION_3, 0];
-    let (low, high) = (set as u32, (set >> 32) as u32);
-    let data: [u32; 6] = [low, low, low, high, high, high];
+    let (low, high) = (permitted as u32, (permitted >> 32) as u32);
+    let (kept_low, kept_high) = (inheritable as u32, (inheritable >> 32) as u32);
+    let data: [u32; 6] = [low, low, kept_low, high, high, kept_high];
     // SAFETY: header and data have the layout of linux/capability.h, version 3.
     check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) } as c_int)
         .map(drop)
@@ -377,6 +389,38 @@ fn working_directory(path: &CStr, missing_ok: bool) -> Result {
     }
 }
 
+/// No memory that is writable and executable, for good: by the kernel's switch (6.3) or by a filter.
+fn deny_write_execute(instead: &[Instruction]) -> Result {
+    const PR_SET_MDWE: c_int = 65;
+    const PR_MDWE_REFUSE_EXEC_GAIN: u64 = 1;
+    match prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0) {
+        Err(Failure(libc::EINVAL)) => filter(instead),
+        done => done,
+    }
+}
+
+/// Puts a filter over all system calls from here on.
+fn filter(program: &[Instruction]) -> Result {
+    const SECCOMP_SET_MODE_FILTER: c_int = 1;
+    let Ok(len) = u16::try_from(program.len()) else {
+        return Err(Failure(libc::EINVAL));
+    };
+    let program = libc::sock_fprog {
+        len,
+        filter: program.as_ptr().cast_mut().cast(),
+    };
+    // SAFETY: an Instruction is laid out as struct sock_filter; the kernel copies as many of them as said.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            SECCOMP_SET_MODE_FILTER,
+            0,
+            &raw const program,
+        )
+    };
+    check(result as c_int).map(drop)
+}
+
 fn execute(exec: &mut Exec) -> Result {
     // SAFETY: takes no pointer.
     let pid = unsafe { libc::getpid() };
@@ -385,3 +429,6 @@ fn execute(exec: &mut Exec) -> Result {
     unsafe { libc::execve(exec.program.as_ptr(), exec.argv(), exec.envp()) };
     Err(errno())
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@
 //! Unknown is loud: a name that is not in the table is a warning with file and line. A directive that promises
 //! isolation and is not implemented refuses the unit; it is never ignored.
 
+use std::cell::RefCell;
+
 use crate::account::Accounts;
 use crate::finding::{Finding, Place};
 use crate::parse::Assignment;
@@ -38,6 +40,7 @@ pub mod protect;
 pub mod resource;
 pub mod restart;
 pub mod root;
+pub mod seccomp;
 pub mod service;
 pub mod start_limit;
 pub mod stdio;
@@ -99,6 +102,8 @@ pub struct Value<'a> {
     pub at: &'a Place,
     /// Replaces specifiers.
     pub specifiers: &'a Specifiers<'a>,
+    /// What of it has no effect, said by [`Value::warn`].
+    pub warnings: RefCell<Vec<String>>,
 }
 
 impl Value<'_> {
@@ -114,6 +119,11 @@ impl Value<'_> {
             .iter()
             .map(|word| self.specifiers.expand(word))
             .collect())
+    }
+
+    /// Says that a part of the value is ignored; the rest has its effect.
+    pub fn warn(&self, message: String) {
+        self.warnings.borrow_mut().push(message);
     }
 
     /// An empty assignment resets.
@@ -274,6 +284,10 @@ pub const FAMILIES: &[Family] = &[
         plan: Some(mount::plan),
     },
     Family {
+        rows: seccomp::ROWS,
+        plan: Some(seccomp::plan),
+    },
+    Family {
         rows: isolation::ROWS,
         plan: None,
     },
@@ -363,6 +377,7 @@ pub fn apply(
         text: value,
         at,
         specifiers,
+        warnings: RefCell::default(),
     };
     let (set, must) = match row.support {
         Support::Set(set) => (set, false),
@@ -391,7 +406,9 @@ pub fn apply(
             if value.is_reset() || !row.name.starts_with("Exec") {
                 unit.refusals.remove(row.name);
             }
-            None
+            let ignored = value.warnings.take();
+            let message = format!("{name}=: {}; ignored", ignored.join(", "));
+            (!ignored.is_empty()).then(|| Finding::warning(at.clone(), message))
         }
         Err(message) if must => {
             let message = format!("{name}=: {message}; the unit is refused");

@@ -106,7 +106,6 @@ pub const ROWS: &[Directive] = &[
         "Disk scheduling priority.",
     ),
     later("Service", "TimerSlackNSec", "Timer slack."),
-    later("Service", "Personality", "The architecture uname(2) tells."),
     later("Service", "CoredumpFilter", "What a core file holds."),
     later(
         "Service",

@@ -132,6 +132,36 @@ pub const ROWS: &[Directive] = &[
         set_flag,
     ),
     row(
+        "ProtectKernelModules",
+        "BOOLEAN",
+        "No loading of modules: no capability and no system call for it, and /usr/lib/modules cannot be opened.",
+        set_flag,
+    ),
+    row(
+        "ProtectKernelLogs",
+        "BOOLEAN",
+        "No kernel log: no capability and no system call for it, and /dev/kmsg cannot be opened.",
+        set_flag,
+    ),
+    row(
+        "ProtectClock",
+        "BOOLEAN",
+        "No setting of the clock: no capability and no system call for it; /dev/rtc can only be read.",
+        set_flag,
+    ),
+    row(
+        "ProtectHostname",
+        "BOOLEAN",
+        "A host name of its own, that it cannot set either.",
+        set_flag,
+    ),
+    row(
+        "PrivateDevices",
+        "BOOLEAN",
+        "A /dev with the devices that harm nobody, and no others can be used or made.",
+        set_flag,
+    ),
+    row(
         "ProtectControlGroups",
         "BOOLEAN|private|strict",
         "The cgroup tree cannot be written; with private and strict only its own branch is seen.",
@@ -424,6 +454,13 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
         || ControlGroups::Strict == protection.control_groups;
     plan.namespaces.cgroup = own;
     plan.namespaces.host_name = protection.host_name;
+    plan.seccomp.clock = protection.clock;
+    plan.seccomp.hostname = protection.host_name;
+    plan.seccomp.kernel_modules = protection.kernel_modules;
+    plan.seccomp.kernel_logs = protection.kernel_logs;
+    plan.seccomp.kernel_tunables = protection.kernel_tunables;
+    plan.seccomp.private_devices = protection.devices;
+    plan.seccomp.suid_sgid = planning.unit.service.identity.dynamic;
     Ok(())
 }
 

@@ -55,7 +55,7 @@ impl PlanHost for FixedHost {
     }
 }
 
-fn read(text: &str) -> (Unit, Vec<Finding>) {
+pub(crate) fn read(text: &str) -> (Unit, Vec<Finding>) {
     let facts = FixedHost::default().facts;
     let name = UnitName::parse("etcd@a.service").unwrap();
     let specifiers = Specifiers {

@@ -14,6 +14,17 @@ fn plan() -> ExecPlan {
     }
 }
 
+fn call_list(name: &str, action: Option<CallAction>) -> CallList {
+    CallList {
+        allow: false,
+        words: vec![CallWord {
+            name: name.into(),
+            inverted: true,
+            action,
+        }],
+    }
+}
+
 #[test]
 fn a_plain_plan_passes() {
     assert_eq!(plan().check(0), Ok(()));
@@ -22,7 +33,7 @@ fn a_plain_plan_passes() {
 #[test]
 fn each_hostile_field_is_refused_by_name() {
     type Spoil = fn(&mut ExecPlan);
-    let cases: [(&str, Spoil); 12] = [
+    let cases: [(&str, Spoil); 18] = [
         ("program", |plan| plan.program = "true".into()),
         ("program", |plan| plan.program = "/bin/../true".into()),
         ("argv", |plan| plan.argv.clear()),
@@ -54,6 +65,26 @@ fn each_hostile_field_is_refused_by_name() {
             }]
         }),
         ("umask", |plan| plan.umask = 0o7777),
+        ("personality", |plan| plan.personality = Some(0x0040_0000)),
+        ("seccomp.calls", |plan| {
+            plan.seccomp.calls = Some(call_list("a\0b", None))
+        }),
+        ("seccomp.calls", |plan| {
+            let beyond = Some(CallAction::Errno(4096));
+            plan.seccomp.log = Some(call_list("read", beyond))
+        }),
+        ("seccomp.denied", |plan| {
+            plan.seccomp.denied = CallAction::Errno(u16::MAX)
+        }),
+        ("seccomp.address_families", |plan| {
+            plan.seccomp.address_families = Some(AddressFamilies {
+                allow: true,
+                families: vec![64],
+            })
+        }),
+        ("seccomp.architectures", |plan| {
+            plan.seccomp.architectures = Some(vec![Architecture::X86; 65])
+        }),
     ];
     for (field, spoil) in cases {
         let mut plan = plan();

@@ -4,10 +4,12 @@ use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 
+use spec_unit::capability::CapabilitySet;
 use spec_unit::plan::{
-    Credentials, ExecPlan, FdSlot, FileMode, IdMaps, Input, Namespace, Output, Resource, Rlimit,
-    Sharing,
+    Credentials, ExecPlan, FdSlot, FileMode, FilterPrivilege, IdMaps, Input, Namespace, Output,
+    Resource, Rlimit, Sharing,
 };
+use spec_unit::seccomp::{self, Machine};
 
 use super::exec::Exec;
 use super::report::{Shared, UnitNamespaces};
@@ -41,6 +43,7 @@ pub(crate) fn steps(
     let limits = plan.rlimits.iter().filter(|limit| !open_files(limit));
     steps.extend(limits.map(limit));
     steps.extend(plan.nice.map(Step::Nice));
+    steps.extend(plan.personality.map(Step::Personality));
     stdio(plan, unit, fds, &mut steps)?;
     folders(plan, &mut steps)?;
     for namespace in &plan.fds.namespaces {
@@ -71,12 +74,31 @@ pub(crate) fn steps(
         path: text(path)?,
         missing_ok,
     });
-    if plan.no_new_privileges {
+    if plan.no_new_privileges || plan.filter_privilege() == FilterPrivilege::NoNewPrivileges {
         steps.push(Step::NoNewPrivileges);
     }
     steps.push(Step::CloseFrom(3 + plan.fds.listen.len() as i32));
+    filters(plan, &mut steps)?;
     steps.push(Step::Exec(Exec::new(plan)?));
     Ok(steps)
+}
+
+/// The filters of system calls: all that comes after them is subject to them.
+fn filters(plan: &ExecPlan, steps: &mut Vec<Step>) -> io::Result<()> {
+    let compiled = |program: Result<_, String>| {
+        program.map_err(|message| io::Error::new(io::ErrorKind::InvalidInput, message))
+    };
+    if plan.seccomp.memory_deny_write_execute {
+        let instead = compiled(seccomp::write_execute(Machine::NATIVE))?;
+        steps.push(Step::DenyWriteExecute(instead));
+    }
+    let personality = plan.personality.unwrap_or(0);
+    let program = seccomp::compile(&plan.seccomp, Machine::NATIVE, personality);
+    let program = compiled(program)?;
+    if !program.is_empty() {
+        steps.push(Step::Filter(program));
+    }
+    Ok(())
 }
 
 fn limit(limit: &Rlimit) -> Step {
@@ -265,12 +287,20 @@ fn identity(plan: &ExecPlan, steps: &mut Vec<Step>) {
         return;
     }
     let ambient = plan.capabilities.ambient;
+    // What is only permitted is gone at exec: the program does not get it.
+    let permitted = match plan.filter_privilege() {
+        FilterPrivilege::KeepSysAdmin => ambient.0 | CapabilitySet::SYS_ADMIN.0,
+        FilterPrivilege::AsItIs | FilterPrivilege::NoNewPrivileges => ambient.0,
+    };
     steps.push(Step::Uid {
         uid,
-        keep: ambient.0 != 0,
+        keep: permitted != 0,
     });
-    if ambient.0 != 0 {
-        steps.push(Step::Capabilities(ambient.0));
+    if permitted != 0 {
+        steps.push(Step::Capabilities {
+            permitted,
+            inheritable: ambient.0,
+        });
         steps.extend(
             (0..64)
                 .filter(|number| ambient.has(*number))

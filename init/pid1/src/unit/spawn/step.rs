@@ -3,6 +3,8 @@
 use std::ffi::{CString, c_int};
 use std::os::fd::RawFd;
 
+use spec_unit::seccomp::Instruction;
+
 use super::exec::Exec;
 
 /// errno of a failed step.
@@ -152,6 +154,8 @@ pub(crate) enum Step {
     },
     /// mount_setattr(2): the file system mounted at a path becomes read-only, and nothing that is mounted in it.
     Close { path: CString },
+    /// personality(2).
+    Personality(u32),
     /// umask(2).
     Umask(u32),
     /// Take a capability out of the bounding set.
@@ -162,8 +166,8 @@ pub(crate) enum Step {
     Gid(u32),
     /// setresuid(2), keeping the permitted capabilities or not.
     Uid { uid: u32, keep: bool },
-    /// capset(2): permitted, effective and inheritable.
-    Capabilities(u64),
+    /// capset(2): permitted and effective, and inheritable.
+    Capabilities { permitted: u64, inheritable: u64 },
     /// Raise an ambient capability.
     Ambient(u32),
     /// chdir(2).
@@ -172,6 +176,10 @@ pub(crate) enum Step {
     NoNewPrivileges,
     /// Close all descriptors from this one on at exec.
     CloseFrom(i32),
+    /// PR_SET_MDWE; this filter where the kernel does not have it.
+    DenyWriteExecute(Vec<Instruction>),
+    /// seccomp(2): the filter of all calls from here on.
+    Filter(Vec<Instruction>),
     /// execve(2).
     Exec(Exec),
 }
@@ -208,13 +216,17 @@ impl Step {
             | Self::Attributes { .. } => ("mounts", 226),
             Self::Credential { .. } | Self::GiveCredentials { .. } => ("credentials", 243),
             Self::Root { .. } | Self::RootTree { .. } => ("root folder", 210),
-            Self::Umask(_) => ("UMask", 228),
-            Self::Bound(_) | Self::Capabilities(_) | Self::Ambient(_) => ("capabilities", 218),
+            Self::Personality(_) => ("Personality", 230),
+            // It cannot fail, and systemd has no number for it.
+            Self::Umask(_) => ("UMask", 1),
+            Self::Bound(_) | Self::Capabilities { .. } | Self::Ambient(_) => ("capabilities", 218),
             Self::Groups(_) | Self::Gid(_) => ("groups", 216),
             Self::Uid { .. } => ("user", 217),
             Self::WorkingDirectory { .. } => ("WorkingDirectory", 200),
             Self::NoNewPrivileges => ("NoNewPrivileges", 227),
             Self::CloseFrom(_) => ("file descriptors", 202),
+            Self::DenyWriteExecute(_) => ("MemoryDenyWriteExecute", 228),
+            Self::Filter(_) => ("system call filter", 228),
             Self::Exec(_) => ("execution", 203),
         }
     }
