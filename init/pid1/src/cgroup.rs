@@ -17,7 +17,7 @@ use rustix::fs::inotify;
 use spec_unit::plan::Cgroup;
 
 /// Controllers handed down to units, as far as the kernel has them.
-const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+pub(crate) const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 /// Settings that a kernel which cannot swap has no file for: it keeps to the limit all the same.
 const SWAP: [&str; 2] = ["memory.swap.max", "memory.zswap.max"];
 /// Most folders a unit's own tree is searched for processes in.
