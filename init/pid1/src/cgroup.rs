@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::inotify;
 use spec_unit::plan::Cgroup;
 
+mod device;
+
 /// Controllers handed down to units, as far as the kernel has them.
 pub(crate) const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 /// Settings that a kernel which cannot swap has no file for: it keeps to the limit all the same.
@@ -78,7 +80,21 @@ impl Cgroups {
         if let (true, Some((uid, gid))) = (group.delegate, owner) {
             delegate(path, uid, gid)?;
         }
+        if let (true, Some((uid, gid))) = (group.pressure, owner) {
+            let file = path.join("memory.pressure");
+            if let Err(cause) = std::os::unix::fs::lchown(&file, Some(uid), Some(gid)) {
+                crate::warning!("{}: {cause}; it cannot be watched", file.display());
+            }
+        }
         self.watch(&group.path)?;
+        let mut path = path.to_path_buf();
+        if let Some(subgroup) = &group.subgroup {
+            path.push(subgroup);
+            make(&path)?;
+            if let (true, Some((uid, gid))) = (group.delegate, owner) {
+                delegate(&path, uid, gid)?;
+            }
+        }
         OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC)
@@ -110,6 +126,11 @@ impl Cgroups {
         let events = self.path(group).join("cgroup.events");
         let watch = inotify::add_watch(&self.inotify, events, inotify::WatchFlags::MODIFY)?;
         self.watches.insert(watch, group.into());
+        // Without the memory controller nothing is killed for want of memory in just this group.
+        let memory = self.path(group).join("memory.events");
+        if let Ok(watch) = inotify::add_watch(&self.inotify, memory, inotify::WatchFlags::MODIFY) {
+            self.watches.insert(watch, group.into());
+        }
         Ok(())
     }
 
@@ -166,13 +187,15 @@ impl Cgroups {
         }
     }
 
-    /// Whether the kernel killed a process in it for want of memory.
-    pub(crate) fn ran_out_of_memory(&self, group: &str) -> bool {
+    /// How many processes in it the kernel has killed for want of memory.
+    pub(crate) fn killed_for_memory(&self, group: &str) -> u64 {
         let events = fs::read_to_string(self.path(group).join("memory.events")).unwrap_or_default();
-        events.lines().any(|line| {
-            line.strip_prefix("oom_kill ")
-                .is_some_and(|count| count.trim() != "0")
-        })
+        let count = events
+            .lines()
+            .find_map(|line| line.strip_prefix("oom_kill "));
+        count
+            .and_then(|count| count.trim().parse().ok())
+            .unwrap_or(0)
     }
 
     /// SIGKILL to every process in the group and below it, at once; in one that is gone there is none.
@@ -266,6 +289,21 @@ fn set(path: &Path, group: &Cgroup) -> io::Result<()> {
             io::Error::new(cause.kind(), message)
         };
         write(&path.join(file), value).map_err(failed)?;
+    }
+    for setting in &group.devices {
+        let written =
+            device::line(setting).and_then(|line| write(&path.join(&setting.file), &line));
+        let (file, disk) = (&setting.file, &setting.path);
+        match written {
+            Ok(()) => {}
+            Err(cause) if setting.hint => {
+                crate::warning!("{}: {file}: {disk}: {cause}", group.path);
+            }
+            Err(cause) => {
+                let message = format!("{file} of {disk} cannot be set: {cause}");
+                return Err(io::Error::new(cause.kind(), message));
+            }
+        }
     }
     for (file, value) in &group.hints {
         if let Err(cause) = write(&path.join(file), value) {
@@ -454,7 +492,7 @@ mod tests {
             path: path.into(),
             settings: one("memory.max", "1024"),
             hints: one("cpu.weight", "200"),
-            delegate: false,
+            ..Cgroup::default()
         }
     }
 
@@ -492,8 +530,41 @@ mod tests {
         group(folder.path(), "a.service", "", true);
         let events = folder.path().join("a.service/memory.events");
         fs::write(&events, "low 0\noom 3\noom_kill 0\n").unwrap();
-        assert!(!cgroups.ran_out_of_memory("a.service"));
-        fs::write(&events, "oom_kill 2\n").unwrap();
-        assert!(cgroups.ran_out_of_memory("a.service"));
+        assert_eq!(cgroups.killed_for_memory("a.service"), 0);
+        fs::write(&events, "oom_kill 2\noom_group_kill 1\n").unwrap();
+        assert_eq!(cgroups.killed_for_memory("a.service"), 2);
+        assert_eq!(cgroups.killed_for_memory("gone.service"), 0);
+    }
+
+    #[test]
+    fn a_process_may_be_born_in_a_group_below_its_units() {
+        let (folder, mut cgroups) = tree();
+        let plan = Cgroup {
+            path: "a.service".into(),
+            subgroup: Some("main".into()),
+            ..Cgroup::default()
+        };
+        group(folder.path(), "a.service", "", true);
+        cgroups.create(&plan, None).unwrap();
+        assert!(folder.path().join("a.service/main").is_dir());
+    }
+
+    #[test]
+    fn a_limit_of_a_disk_that_is_not_there_refuses_and_a_weight_is_said() {
+        let (folder, _) = tree();
+        let mut plan = Cgroup::default();
+        plan.devices.push(spec_unit::plan::DeviceSetting {
+            path: "/dev/no-such-disk".into(),
+            file: "io.max".into(),
+            value: "rbps=1".into(),
+            hint: false,
+        });
+        let refused = set(folder.path(), &plan).unwrap_err().to_string();
+        assert!(
+            refused.starts_with("io.max of /dev/no-such-disk cannot be set"),
+            "{refused}"
+        );
+        plan.devices[0].hint = true;
+        set(folder.path(), &plan).unwrap();
     }
 }

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::directive::{
-    capability::CapabilitySettings, condition::Condition, dependency::Dependencies,
-    description::Description, directory::Directories, environment::EnvironmentSettings, exec::Exec,
-    exit_status::ExitStatuses, identity::Identity, install::Install, kill::Kill, limit::Limits,
-    notify::Notify, process::Process, resource::Resources, restart::Restarts, service::ServiceKind,
-    start_limit::StartLimit, stdio::StdioSettings, timeout::Timeouts,
-    working_directory::WorkingDirectorySettings,
+    action::Actions, capability::CapabilitySettings, condition::Condition,
+    dependency::Dependencies, description::Description, directory::Directories,
+    environment::EnvironmentSettings, exec::Exec, exit_status::ExitStatuses, identity::Identity,
+    install::Install, kill::Kill, limit::Limits, notify::Notify, process::Process,
+    resource::Resources, restart::Restarts, service::ServiceKind, start_limit::StartLimit,
+    stdio::StdioSettings, timeout::Timeouts, working_directory::WorkingDirectorySettings,
 };
 use crate::finding::{Finding, Place};
 use crate::name::UnitType;
@@ -74,6 +74,8 @@ pub struct Unit {
     pub conditions: Vec<Condition>,
     /// StartLimit*=.
     pub start_limit: StartLimit,
+    /// What becomes of the node when it ends.
+    pub actions: Actions,
     /// The \[Install\] section.
     pub install: Install,
     /// The \[Service\] section; defaults for a target.
@@ -96,6 +98,7 @@ impl Unit {
             dependencies: Dependencies::default(),
             conditions: Vec::new(),
             start_limit: StartLimit::default(),
+            actions: Actions::default(),
             install: Install::default(),
             service: Service::default(),
         }

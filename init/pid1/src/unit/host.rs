@@ -239,7 +239,12 @@ impl Host for NodeHost {
 
     fn spawn(&mut self, service: &mut Spawn<'_>) -> Result<i32, String> {
         service.state.invocation.get_or_insert_with(random_id);
-        let plan = self.plan(service, node::accounts())?;
+        let mut plan = self.plan(service, node::accounts())?;
+        // A group that has groups below it may hold no process itself.
+        let control = service.role == Role::Control && service.state.phase != Phase::Start;
+        if control && plan.cgroup.delegate {
+            plan.cgroup.subgroup = Some(".control".into());
+        }
         let fds = self.handed.remove(&service.id).unwrap_or_default();
         let owner = plan
             .credentials
@@ -335,8 +340,8 @@ impl Host for NodeHost {
         }
     }
 
-    fn ran_out_of_memory(&self, group: &str) -> bool {
-        self.cgroups.ran_out_of_memory(group)
+    fn killed_for_memory(&self, group: &str) -> u64 {
+        self.cgroups.killed_for_memory(group)
     }
 
     fn clean(&mut self, state: &mut UnitState) {

@@ -22,7 +22,7 @@ pub enum Relation {
     BindsTo,
     /// Stopping or restarting the other does the same to this.
     PartOf,
-    /// Starting this tries to start the other.
+    /// Starting this tries to start the other, and so does its going down while this is up.
     Upholds,
     /// Starting this stops the other, and the reverse.
     Conflicts,
@@ -36,8 +36,12 @@ pub enum Relation {
     OnSuccess,
     /// Reloading this reloads the other.
     PropagatesReloadTo,
+    /// Reloading the other reloads this.
+    ReloadPropagatedFrom,
     /// Stopping the other stops this.
     StopPropagatedFrom,
+    /// Stopping this stops the other.
+    PropagatesStopTo,
 }
 
 impl Relation {
@@ -165,7 +169,7 @@ pub const ROWS: &[Directive] = &[
     ),
     row(
         "Upholds",
-        "Units started with this one. They are not started again later.",
+        "Units started with this one, and again whenever they are down while it is up; StartLimitBurst= holds.",
     ),
     row(
         "Conflicts",
@@ -185,7 +189,12 @@ pub const ROWS: &[Directive] = &[
         "PropagatesReloadTo",
         "Units reloaded together with this one.",
     ),
+    row(
+        "ReloadPropagatedFrom",
+        "Units whose reload reloads this one.",
+    ),
     row("StopPropagatedFrom", "Units whose stop stops this one."),
+    row("PropagatesStopTo", "Units stopped together with this one."),
     flag(
         "DefaultDependencies",
         "Add the usual dependencies on sysinit.target, basic.target and shutdown.target.",
@@ -213,7 +222,9 @@ pub fn relation(name: &str) -> Option<Relation> {
         "OnFailure" => Relation::OnFailure,
         "OnSuccess" => Relation::OnSuccess,
         "PropagatesReloadTo" => Relation::PropagatesReloadTo,
+        "ReloadPropagatedFrom" => Relation::ReloadPropagatedFrom,
         "StopPropagatedFrom" => Relation::StopPropagatedFrom,
+        "PropagatesStopTo" => Relation::PropagatesStopTo,
         _ => return None,
     };
     Some(relation)

@@ -13,6 +13,7 @@ use crate::plan::ExecPlan;
 use crate::specifier::{Facts, Specifiers};
 use crate::unit::Unit;
 
+pub mod action;
 pub mod capability;
 pub mod condition;
 pub mod dependency;
@@ -169,6 +170,10 @@ pub const FAMILIES: &[Family] = &[
         plan: None,
     },
     Family {
+        rows: action::ROWS,
+        plan: None,
+    },
+    Family {
         rows: install::ROWS,
         plan: None,
     },
@@ -221,8 +226,24 @@ pub const FAMILIES: &[Family] = &[
         plan: Some(limit::plan),
     },
     Family {
-        rows: resource::ROWS,
+        rows: resource::delegate::ROWS,
         plan: Some(resource::plan),
+    },
+    Family {
+        rows: resource::memory::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: resource::cpu::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: resource::io::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: resource::oom::ROWS,
+        plan: None,
     },
     Family {
         rows: capability::ROWS,

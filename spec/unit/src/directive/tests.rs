@@ -51,7 +51,7 @@ impl PlanHost for FixedHost {
     }
 }
 
-fn read(text: &str) -> (Unit, Vec<Finding>) {
+pub(crate) fn read(text: &str) -> (Unit, Vec<Finding>) {
     let facts = FixedHost::default().facts;
     let name = UnitName::parse("etcd@a.service").unwrap();
     let specifiers = Specifiers {
@@ -74,7 +74,7 @@ fn read(text: &str) -> (Unit, Vec<Finding>) {
     (unit, findings)
 }
 
-fn plan(service: &str) -> ExecPlan {
+pub(crate) fn plan(service: &str) -> ExecPlan {
     let (unit, findings) = read(&format!("[Service]\n{service}"));
     assert_eq!((findings, unit.refusals.len()), (vec![], 0));
     let host = FixedHost::default();

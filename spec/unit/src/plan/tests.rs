@@ -14,6 +14,15 @@ fn plan() -> ExecPlan {
     }
 }
 
+fn disk(path: &str, file: &str, value: &str) -> DeviceSetting {
+    DeviceSetting {
+        path: path.into(),
+        file: file.into(),
+        value: value.into(),
+        hint: false,
+    }
+}
+
 #[test]
 fn a_plain_plan_passes() {
     assert_eq!(plan().check(0), Ok(()));
@@ -22,7 +31,7 @@ fn a_plain_plan_passes() {
 #[test]
 fn each_hostile_field_is_refused_by_name() {
     type Spoil = fn(&mut ExecPlan);
-    let cases: [(&str, Spoil); 12] = [
+    let cases: [(&str, Spoil); 17] = [
         ("program", |plan| plan.program = "true".into()),
         ("program", |plan| plan.program = "/bin/../true".into()),
         ("argv", |plan| plan.argv.clear()),
@@ -54,6 +63,21 @@ fn each_hostile_field_is_refused_by_name() {
             }]
         }),
         ("umask", |plan| plan.umask = 0o7777),
+        ("cgroup.subgroup", |plan| {
+            plan.cgroup.subgroup = Some("../b.service".into())
+        }),
+        ("cgroup.subgroup", |plan| {
+            plan.cgroup.subgroup = Some("cgroup.procs".into())
+        }),
+        ("cgroup.devices", |plan| {
+            plan.cgroup.devices = vec![disk("/var/disk", "io.max", "rbps=1")]
+        }),
+        ("cgroup.devices", |plan| {
+            plan.cgroup.devices = vec![disk("/dev/sda", "cgroup.procs", "1")]
+        }),
+        ("cgroup.devices", |plan| {
+            plan.cgroup.devices = vec![disk("/dev/sda", "io.max", "rbps=1\n8:0 wbps=1")]
+        }),
     ];
     for (field, spoil) in cases {
         let mut plan = plan();

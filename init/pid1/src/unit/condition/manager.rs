@@ -87,7 +87,7 @@ fn has_controllers(wanted: &str, present: &str) -> bool {
 
 fn has_variable(argument: &str) -> bool {
     match argument.split_once('=') {
-        Some((name, _)) if name.is_empty() => false,
+        Some(("", _)) => false,
         Some((name, value)) => std::env::var_os(name).is_some_and(|own| own == value),
         None => !argument.is_empty() && std::env::var_os(argument).is_some(),
     }
