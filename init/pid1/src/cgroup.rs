@@ -14,7 +14,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::inotify;
-use spec_unit::plan::Cgroup;
+use spec_unit::plan::{Cgroup, Startup};
 
 mod device;
 
@@ -33,6 +33,8 @@ pub(crate) struct Cgroups {
     root: PathBuf,
     inotify: OwnedFd,
     watches: BTreeMap<i32, String>,
+    /// The node starts or stops: Startup…= values hold.
+    pub(crate) starting: bool,
     /// Controllers that could not be handed down, said once each.
     missing: BTreeSet<&'static str>,
 }
@@ -46,6 +48,7 @@ impl Cgroups {
             root: root.into(),
             inotify,
             watches: BTreeMap::new(),
+            starting: true,
             missing: BTreeSet::new(),
         })
     }
@@ -77,6 +80,9 @@ impl Cgroups {
         owner: Option<(u32, u32)>,
     ) -> io::Result<File> {
         set(path, group)?;
+        if self.starting {
+            self.adjust(&group.path, &group.startup);
+        }
         if let (true, Some((uid, gid))) = (group.delegate, owner) {
             delegate(path, uid, gid)?;
         }
@@ -99,6 +105,27 @@ impl Cgroups {
             .read(true)
             .custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC)
             .open(path)
+    }
+
+    /// Writes what holds while the node starts or stops, or what holds in between; what cannot be written is said.
+    pub(crate) fn adjust(&self, group: &str, startup: &BTreeMap<String, Startup>) {
+        let write = |file: &str, value: &str| {
+            // The kernel does not hear of an empty write.
+            let text = if value.is_empty() { "\n" } else { value };
+            if let Err(cause) = write(&self.path(group).join(file), text) {
+                crate::warning!("{group}: {file}={value}: {cause}");
+            }
+        };
+        // In between a group may be idle, which then has no weight: the other way round.
+        match self.starting {
+            true => startup
+                .iter()
+                .for_each(|(file, of)| write(file, &of.starting)),
+            false => startup
+                .iter()
+                .rev()
+                .for_each(|(file, of)| write(file, &of.running)),
+        }
     }
 
     fn create_parents(&mut self, group: &Path) -> io::Result<()> {
@@ -534,6 +561,28 @@ mod tests {
         fs::write(&events, "oom_kill 2\noom_group_kill 1\n").unwrap();
         assert_eq!(cgroups.killed_for_memory("a.service"), 2);
         assert_eq!(cgroups.killed_for_memory("gone.service"), 0);
+    }
+
+    #[test]
+    fn a_group_holds_other_values_while_the_node_starts() {
+        let (folder, mut cgroups) = tree();
+        let mut plan = limited("a.service");
+        let startup = Startup {
+            starting: "300".into(),
+            running: "200".into(),
+        };
+        plan.startup.insert("cpu.weight".into(), startup);
+        group(folder.path(), "a.service", "", true);
+        let file = |name: &str| folder.path().join("a.service").join(name);
+        fs::write(file("memory.max"), "").unwrap();
+        fs::write(file("cpu.weight"), "").unwrap();
+        cgroups.create(&plan, None).unwrap();
+        assert_eq!(fs::read_to_string(file("cpu.weight")).unwrap(), "300");
+        cgroups.starting = false;
+        cgroups.adjust("a.service", &plan.startup);
+        assert_eq!(fs::read_to_string(file("cpu.weight")).unwrap(), "200");
+        cgroups.create(&plan, None).unwrap();
+        assert_eq!(fs::read_to_string(file("cpu.weight")).unwrap(), "200");
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub mod identity;
 pub mod limit;
 pub mod stdio;
 
-pub use cgroup::{Cgroup, DEVICES, DeviceSetting, is_subgroup};
+pub use cgroup::{Cgroup, DEVICES, DeviceSetting, Startup, is_subgroup};
 pub use fd::{FdSlot, Fds, ListenFd, Namespace, NamespaceFd};
 pub use folder::{Directory, WorkingDirectory};
 pub use identity::{Capabilities, Credentials};

@@ -255,6 +255,7 @@ impl Host for NodeHost {
             .create(&plan.cgroup, owner)
             .map_err(|cause| format!("control group: {cause}"))?;
         service.state.cgroup = Some(plan.cgroup.path.clone());
+        service.state.startup = plan.cgroup.startup.clone();
         let removed = plan.directories.iter().filter(|folder| folder.remove);
         service.state.folders = removed.map(|Directory { path, .. }| path.clone()).collect();
         let name = &service.unit.name;

@@ -72,6 +72,7 @@ pub(crate) fn run(config: &Config, watchdog: &mut Watchdog) -> Result<ShutdownAc
     supervisor.start_target(&config.target);
     loop {
         supervisor.run_jobs();
+        supervisor.watch_startup();
         if let Some(action) = supervisor.is_over() {
             if supervisor.goes_at_once() {
                 crate::shutdown::at_once(action);

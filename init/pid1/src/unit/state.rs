@@ -2,8 +2,11 @@
 //!
 //! What a unit is comes from its files ([`spec_unit::unit::Unit`]); what happened to it stands here and nowhere else.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use spec_unit::control::ExitStatus;
+use spec_unit::plan::Startup;
 
 /// Where a unit stands, in the finest terms (systemd's sub state).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -251,6 +254,8 @@ pub(crate) struct UnitState {
     pub(crate) invocation: Option<String>,
     /// Its control group, while it has one.
     pub(crate) cgroup: Option<String>,
+    /// What holds there while the node starts and stops, by file.
+    pub(crate) startup: BTreeMap<String, Startup>,
     /// Folders to remove when it has stopped.
     pub(crate) folders: Vec<String>,
     /// The plan of a transient unit.

@@ -566,6 +566,7 @@ fn say(finding: &Finding) {
 mod action;
 mod process;
 mod shutdown;
+mod startup;
 #[cfg(test)]
 mod tests;
 mod uphold;

@@ -135,6 +135,16 @@ const fn row(name: &'static str, documentation: &'static str) -> Directive {
     }
 }
 
+const fn job_mode(name: &'static str, documentation: &'static str) -> Directive {
+    Directive {
+        section: "Unit",
+        name,
+        value: "replace",
+        documentation,
+        support: Support::Set(set_job_mode),
+    }
+}
+
 const fn flag(name: &'static str, documentation: &'static str) -> Directive {
     Directive {
         section: "Unit",
@@ -185,6 +195,11 @@ pub const ROWS: &[Directive] = &[
     ),
     row("OnFailure", "Units started when this one has failed."),
     row("OnSuccess", "Units started when this one has ended well."),
+    job_mode(
+        "OnFailureJobMode",
+        "OnFailure= replaces jobs in its way; any other mode is ignored with a warning, for nothing is isolated on a node.",
+    ),
+    job_mode("OnSuccessJobMode", "The same for OnSuccess=."),
     row(
         "PropagatesReloadTo",
         "Units reloaded together with this one.",
@@ -248,6 +263,14 @@ fn add(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Nothing is kept: there is one mode.
+fn set_job_mode(_: &mut Unit, value: &Value<'_>) -> Result<(), String> {
+    match value.text {
+        "" | "replace" => Ok(()),
+        other => Err(format!("{other:?} is not possible; it is replace")),
+    }
 }
 
 fn set_flag(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {

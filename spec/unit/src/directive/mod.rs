@@ -242,6 +242,10 @@ pub const FAMILIES: &[Family] = &[
         plan: None,
     },
     Family {
+        rows: resource::startup::ROWS,
+        plan: None,
+    },
+    Family {
         rows: resource::oom::ROWS,
         plan: None,
     },

@@ -47,16 +47,6 @@ pub const ROWS: &[Directive] = &[
     ),
     none(
         "Unit",
-        "OnFailureJobMode",
-        "OnFailure= replaces what is in its way.",
-    ),
-    none(
-        "Unit",
-        "OnSuccessJobMode",
-        "OnSuccess= replaces what is in its way.",
-    ),
-    none(
-        "Unit",
         "CollectMode",
         "Failed units are kept, ended transient ones until collected.",
     ),

@@ -4,6 +4,7 @@
 //! - [`cpu`]: CPUWeight=, CPUQuota=, AllowedCPUs=
 //! - [`io`]: IOWeight=, and limits of single disks
 //! - [`delegate`]: Slice=, Delegate=
+//! - [`startup`]: what holds instead while the node starts and stops
 //! - [`oom`]: OOMPolicy=, MemoryPressureWatch=
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub mod delegate;
 pub mod io;
 pub mod memory;
 pub mod oom;
+pub mod startup;
 
 /// The cgroup of a service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,10 @@ pub struct Resources {
     pub old_amounts: BTreeMap<String, Amount>,
     /// Hints under an old name, which count where the new one is not given.
     pub old_hints: BTreeMap<String, String>,
+    /// Startup…= amounts, by cgroup file.
+    pub startup_amounts: BTreeMap<String, Amount>,
+    /// Other Startup…= values, by cgroup file.
+    pub startup_values: BTreeMap<String, String>,
     /// CPUQuota= and CPUQuotaPeriodSec=.
     pub quota: cpu::Quota,
     /// Settings of single disks.
@@ -108,6 +114,7 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
     plan.cgroup.devices = resources.devices.clone();
     memory::plan(resources, planning.host.facts(), plan);
     cpu::plan(resources, plan);
+    startup::plan(resources, planning.host.facts(), plan);
     delegate::plan(resources, plan);
     oom::plan(resources, plan);
     Ok(())

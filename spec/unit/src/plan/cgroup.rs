@@ -18,6 +18,8 @@ pub struct Cgroup {
     pub settings: BTreeMap<String, String>,
     /// Files to write where the machine has them, such as `cpu.weight`: one that cannot be written is said.
     pub hints: BTreeMap<String, String>,
+    /// Files that hold something else while the node starts and stops.
+    pub startup: BTreeMap<String, Startup>,
     /// Lines to write for single disks.
     pub devices: Vec<DeviceSetting>,
     /// The child may make groups below its own: the group belongs to its user.
@@ -26,6 +28,16 @@ pub struct Cgroup {
     pub subgroup: Option<String>,
     /// Its user may watch the group's memory pressure.
     pub pressure: bool,
+}
+
+/// What a file holds, by when; of no consequence where it cannot be written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Startup {
+    /// While the node starts and stops.
+    pub starting: String,
+    /// In between.
+    pub running: String,
 }
 
 /// Below which device nodes are.
@@ -92,7 +104,10 @@ impl Cgroup {
             .iter()
             .map(|setting| ("cgroup.settings", setting));
         let hints = self.hints.iter().map(|hint| ("cgroup.hints", hint));
-        for (field, (file, value)) in settings.chain(hints) {
+        let startup = self.startup.iter().flat_map(|(file, startup)| {
+            [&startup.starting, &startup.running].map(|value| ("cgroup.startup", (file, value)))
+        });
+        for (field, (file, value)) in settings.chain(hints).chain(startup) {
             line(field, value)?;
             let plain = file
                 .bytes()

@@ -31,7 +31,7 @@ fn a_plain_plan_passes() {
 #[test]
 fn each_hostile_field_is_refused_by_name() {
     type Spoil = fn(&mut ExecPlan);
-    let cases: [(&str, Spoil); 17] = [
+    let cases: [(&str, Spoil); 18] = [
         ("program", |plan| plan.program = "true".into()),
         ("program", |plan| plan.program = "/bin/../true".into()),
         ("argv", |plan| plan.argv.clear()),
@@ -68,6 +68,13 @@ fn each_hostile_field_is_refused_by_name() {
         }),
         ("cgroup.subgroup", |plan| {
             plan.cgroup.subgroup = Some("cgroup.procs".into())
+        }),
+        ("cgroup.startup", |plan| {
+            drop(
+                plan.cgroup
+                    .startup
+                    .insert("cgroup.kill".into(), Default::default()),
+            )
         }),
         ("cgroup.devices", |plan| {
             plan.cgroup.devices = vec![disk("/var/disk", "io.max", "rbps=1")]

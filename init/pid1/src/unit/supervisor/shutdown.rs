@@ -60,6 +60,7 @@ impl Supervisor {
         if haste != Haste::Orderly {
             return;
         }
+        self.set_starting(true);
         let up = |id: &UnitId| !matches!(self.phase(*id), Phase::Dead | Phase::Failed);
         let jobs = self
             .graph

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Resources, accounting, later};
+use super::{Resources, accounting};
 use crate::directive::{Directive, Support, Value};
 use crate::plan::ExecPlan;
 use crate::unit::Unit;
@@ -48,9 +48,6 @@ const fn cpus(name: &'static str, documentation: &'static str) -> Directive {
     }
 }
 
-const STARTUP: &str =
-    "The same while the node comes up: no cgroup is changed after its service has started yet.";
-
 /// The directives of this family.
 pub const ROWS: &[Directive] = &[
     Directive {
@@ -83,10 +80,6 @@ pub const ROWS: &[Directive] = &[
     },
     cpus("AllowedCPUs", "Processors it may run on, such as 0-3,5."),
     cpus("AllowedMemoryNodes", "Memory nodes it may use."),
-    later("StartupCPUWeight", "1-10000|idle", STARTUP),
-    later("StartupCPUShares", "2-262144", STARTUP),
-    later("StartupAllowedCPUs", "RANGES", STARTUP),
-    later("StartupAllowedMemoryNodes", "RANGES", STARTUP),
     accounting("CPUAccounting"),
 ];
 
@@ -125,11 +118,16 @@ fn set_ranges(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
         "AllowedCPUs" => "cpuset.cpus",
         _ => "cpuset.mems",
     };
-    let ranges = value
-        .text
-        .split_ascii_whitespace()
-        .collect::<Vec<_>>()
-        .join(",");
+    match ranges(value.text)? {
+        ranges if ranges.is_empty() => drop(values.remove(file)),
+        ranges => drop(values.insert(file.into(), ranges)),
+    }
+    Ok(())
+}
+
+/// A list of ranges as the kernel reads it.
+pub(super) fn ranges(text: &str) -> Result<String, String> {
+    let ranges = text.split_ascii_whitespace().collect::<Vec<_>>().join(",");
     let number = |text: &str| {
         !text.is_empty() && text.len() < 6 && text.bytes().all(|byte| byte.is_ascii_digit())
     };
@@ -137,12 +135,10 @@ fn set_ranges(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
         text.split_once('-')
             .map_or(number(text), |(low, high)| number(low) && number(high))
     };
-    match ranges.as_str() {
-        "" => drop(values.remove(file)),
-        text if text.split(',').all(range) => drop(values.insert(file.into(), ranges)),
-        text => return Err(format!("{text:?} is not a list of ranges such as 0-3,5")),
+    if !ranges.is_empty() && !ranges.split(',').all(range) {
+        return Err(format!("{ranges:?} is not a list of ranges such as 0-3,5"));
     }
-    Ok(())
+    Ok(ranges)
 }
 
 fn set_quota(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! `IOWeight=`, and weights, limits and latencies of single disks.
 
-use super::{accounting, later};
+use super::accounting;
 use crate::directive::{Directive, Support, Value};
 use crate::plan::DeviceSetting;
 use crate::unit::Unit;
@@ -94,16 +94,6 @@ pub const ROWS: &[Directive] = &[
         "IODeviceLatencyTargetSec",
         "DEVICE SPAN",
         "Latency of a disk that others give way to keep; as IODeviceWeight=. Needs a kernel with BLK_CGROUP_IOLATENCY.",
-    ),
-    later(
-        "StartupIOWeight",
-        "1-10000",
-        "The same while the node comes up: no cgroup is changed after its service has started yet.",
-    ),
-    later(
-        "StartupBlockIOWeight",
-        "10-1000",
-        "The same while the node comes up: no cgroup is changed after its service has started yet.",
     ),
     accounting("IOAccounting"),
     accounting("BlockIOAccounting"),

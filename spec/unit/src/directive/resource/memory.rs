@@ -1,6 +1,6 @@
 //! `MemoryMax=`, `TasksMax=` and their like.
 
-use super::{Resources, accounting, later};
+use super::{Resources, accounting};
 use crate::directive::{Directive, Support, Value};
 use crate::plan::ExecPlan;
 use crate::specifier::Facts;
@@ -25,8 +25,6 @@ const TASKS: &str = "pids.max";
 /// Tasks of a service that does not say: 15 % of what the machine allows.
 const DEFAULT_TASKS: Amount = Amount::Permyriad(1500);
 
-const STARTUP: &str =
-    "The same while the node comes up: no cgroup is changed after its service has started yet.";
 const DEFAULT: &str = "The same for units below a slice; a service has none.";
 
 const fn amount(name: &'static str, documentation: &'static str) -> Directive {
@@ -38,10 +36,6 @@ const fn amount(name: &'static str, documentation: &'static str) -> Directive {
         documentation,
         support: Support::Confine(set_amount),
     }
-}
-
-const fn startup(name: &'static str) -> Directive {
-    later(name, "BYTES|PERCENT|infinity", STARTUP)
 }
 
 const fn for_children(name: &'static str) -> Directive {
@@ -80,11 +74,6 @@ pub const ROWS: &[Directive] = &[
         support: Support::Set(set_writeback),
     },
     amount("TasksMax", "Processes and threads; 15% by default."),
-    startup("StartupMemoryLow"),
-    startup("StartupMemoryHigh"),
-    startup("StartupMemoryMax"),
-    startup("StartupMemorySwapMax"),
-    startup("StartupMemoryZSwapMax"),
     for_children("DefaultMemoryMin"),
     for_children("DefaultMemoryLow"),
     for_children("DefaultStartupMemoryLow"),
@@ -119,12 +108,15 @@ fn set_writeback(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn plan(resources: &Resources, facts: &Facts, plan: &mut ExecPlan) {
-    // The node did not say how much it has: a share of it is no limit.
-    let written = |amount: &Amount, whole: u64| match amount {
+/// What a file is given. A node that did not say how much it has: a share of it is no limit.
+pub(super) fn written(amount: &Amount, whole: u64) -> String {
+    match amount {
         Amount::Permyriad(_) if whole == 0 => "max".into(),
         amount => amount.cgroup_value(whole),
-    };
+    }
+}
+
+pub(super) fn plan(resources: &Resources, facts: &Facts, plan: &mut ExecPlan) {
     let amounts = resources.old_amounts.iter().chain(&resources.amounts);
     for (file, amount) in amounts {
         let whole = if file == TASKS {

@@ -148,3 +148,28 @@ fn a_service_is_told_where_to_watch_its_memory() {
     let skipped = plan("ExecStart=/bin/true\nMemoryPressureWatch=skip\n");
     assert!(!skipped.environment.contains_key("MEMORY_PRESSURE_WATCH"));
 }
+
+#[test]
+fn a_startup_value_knows_what_comes_after_it() {
+    let group = of(
+        "StartupCPUWeight=300\nCPUWeight=50\nStartupMemoryMax=50%\nStartupIOWeight=7\n\
+         StartupAllowedCPUs=0 2-3\nMemoryLow=9\nStartupMemoryLow=20\n",
+    );
+    let of_file = |file: &str| {
+        let startup = &group.startup[file];
+        (startup.starting.as_str(), startup.running.as_str())
+    };
+    assert_eq!(of_file("cpu.weight"), ("300", "50"));
+    assert_eq!(of_file("memory.max"), ("500", "max"));
+    assert_eq!(of_file("io.weight"), ("7", "100"));
+    assert_eq!(of_file("cpuset.cpus"), ("0,2-3", ""));
+    assert_eq!(of_file("memory.low"), ("20", "9"));
+    let idle = of("CPUWeight=idle\nStartupCPUWeight=300\n").startup;
+    assert_eq!(
+        (
+            idle["cpu.idle"].starting.as_str(),
+            idle["cpu.weight"].running.as_str()
+        ),
+        ("0", "100")
+    );
+}

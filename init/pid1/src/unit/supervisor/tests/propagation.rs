@@ -157,3 +157,21 @@ fn what_is_upheld_and_skipped_each_time_does_not_keep_the_loop() {
     assert_eq!(node.supervisor.states[1].upheld_us.len(), 16);
     assert!(node.supervisor.host.timers.at((1, Timer::Upheld)).is_some());
 }
+
+#[test]
+fn the_boot_is_over_when_nothing_is_left_to_do_and_a_shutdown_is_as_a_boot() {
+    let mut node = Node::with(&[("a.target", &[])]);
+    node.supervisor.request("a.target", JobKind::Start).unwrap();
+    node.supervisor.watch_startup();
+    assert!(node.supervisor.host.cgroups.starting, "a job is left");
+    node.supervisor.run_jobs();
+    node.supervisor.watch_startup();
+    assert!(!node.supervisor.host.cgroups.starting);
+    node.start("a.target");
+    node.supervisor.watch_startup();
+    assert!(!node.supervisor.host.cgroups.starting);
+    node.supervisor.begin_shutdown(ShutdownAction::Reboot);
+    node.supervisor.run_jobs();
+    node.supervisor.watch_startup();
+    assert!(node.supervisor.host.cgroups.starting);
+}
