@@ -22,6 +22,8 @@ mod device;
 pub(crate) const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 /// Settings that a kernel which cannot swap has no file for: it keeps to the limit all the same.
 const SWAP: [&str; 2] = ["memory.swap.max", "memory.zswap.max"];
+/// Files that hold a share and no limit.
+const WEIGHTS: [&str; 3] = ["cpu.idle", "cpu.weight", "io.weight"];
 /// Most folders a unit's own tree is searched for processes in.
 const MAX_GROUPS: usize = 4096;
 /// Most changes taken at a time; the loop comes back for the rest.
@@ -81,7 +83,7 @@ impl Cgroups {
     ) -> io::Result<File> {
         set(path, group)?;
         if self.starting {
-            self.adjust(&group.path, &group.startup);
+            self.adjust(&group.path, &group.startup)?;
         }
         if let (true, Some((uid, gid))) = (group.delegate, owner) {
             delegate(path, uid, gid)?;
@@ -107,25 +109,40 @@ impl Cgroups {
             .open(path)
     }
 
-    /// Writes what holds while the node starts or stops, or what holds in between; what cannot be written is said.
-    pub(crate) fn adjust(&self, group: &str, startup: &BTreeMap<String, Startup>) {
-        let write = |file: &str, value: &str| {
+    /// Writes what holds while the node starts or stops, or what holds in between. A weight that cannot be written is
+    /// said; a limit that cannot be is the error.
+    pub(crate) fn adjust(
+        &self,
+        group: &str,
+        startup: &BTreeMap<String, Startup>,
+    ) -> io::Result<()> {
+        let path = self.path(group);
+        let mut values: Vec<(&str, &str)> = startup
+            .iter()
+            .map(|(file, of)| match self.starting {
+                true => (file.as_str(), of.starting.as_str()),
+                false => (file.as_str(), of.running.as_str()),
+            })
+            .collect();
+        if !self.starting {
+            // In between a group may be idle, which then has no weight: the other way round.
+            values.reverse();
+        }
+        for (file, value) in values {
             // The kernel does not hear of an empty write.
             let text = if value.is_empty() { "\n" } else { value };
-            if let Err(cause) = write(&self.path(group).join(file), text) {
-                crate::warning!("{group}: {file}={value}: {cause}");
+            match write(&path.join(file), text) {
+                Err(cause) if WEIGHTS.contains(&file) => {
+                    crate::warning!("{group}: {file}={value}: {cause}");
+                }
+                Err(cause) if !is_swap_of_none(&path, file) => {
+                    let message = format!("{file}={value} cannot be set: {cause}");
+                    return Err(io::Error::new(cause.kind(), message));
+                }
+                _ => {}
             }
-        };
-        // In between a group may be idle, which then has no weight: the other way round.
-        match self.starting {
-            true => startup
-                .iter()
-                .for_each(|(file, of)| write(file, &of.starting)),
-            false => startup
-                .iter()
-                .rev()
-                .for_each(|(file, of)| write(file, &of.running)),
         }
+        Ok(())
     }
 
     fn create_parents(&mut self, group: &Path) -> io::Result<()> {
@@ -301,13 +318,17 @@ fn is_gone(cause: &io::Error) -> bool {
     cause.kind() == io::ErrorKind::NotFound || cause.raw_os_error() == Some(libc::ENODEV)
 }
 
+/// Whether this limits swap where the kernel has none.
+fn is_swap_of_none(path: &Path, file: &str) -> bool {
+    // The file of the memory controller that every kernel has.
+    let memory = || path.join("memory.current").exists();
+    SWAP.contains(&file) && !path.join(file).exists() && memory()
+}
+
 /// Writes the settings and hints of a group.
 fn set(path: &Path, group: &Cgroup) -> io::Result<()> {
-    // The file of the memory controller that every kernel has.
-    let memory = path.join("memory.current").exists();
     for (file, value) in &group.settings {
-        let file_of_swap = SWAP.contains(&file.as_str());
-        if file_of_swap && memory && !path.join(file).exists() {
+        if is_swap_of_none(path, file) {
             crate::debug!("{}: {file}: the kernel cannot swap", group.path);
             continue;
         }
@@ -579,10 +600,15 @@ mod tests {
         cgroups.create(&plan, None).unwrap();
         assert_eq!(fs::read_to_string(file("cpu.weight")).unwrap(), "300");
         cgroups.starting = false;
-        cgroups.adjust("a.service", &plan.startup);
+        cgroups.adjust("a.service", &plan.startup).unwrap();
         assert_eq!(fs::read_to_string(file("cpu.weight")).unwrap(), "200");
         cgroups.create(&plan, None).unwrap();
         assert_eq!(fs::read_to_string(file("cpu.weight")).unwrap(), "200");
+        cgroups.starting = true;
+        let startup = plan.startup.remove("cpu.weight").unwrap();
+        plan.startup.insert("cpuset.cpus".into(), startup);
+        let refused = cgroups.create(&plan, None).unwrap_err().to_string();
+        assert!(refused.starts_with("cpuset.cpus=300 cannot"), "{refused}");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct Cgroup {
     pub pressure: bool,
 }
 
-/// What a file holds, by when; of no consequence where it cannot be written.
+/// What a file holds, by when.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Startup {

@@ -17,8 +17,11 @@ impl Supervisor {
         let cgroups = &mut self.host.cgroups;
         cgroups.starting = starting;
         for state in &self.states {
-            if let Some(group) = &state.cgroup {
-                cgroups.adjust(group, &state.startup);
+            let Some(group) = &state.cgroup else {
+                continue;
+            };
+            if let Err(cause) = cgroups.adjust(group, &state.startup) {
+                crate::warning!("{group}: {cause}");
             }
         }
     }

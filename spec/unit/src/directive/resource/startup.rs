@@ -20,8 +20,7 @@ const FILES: &[(&str, &str)] = &[
     ("StartupAllowedMemoryNodes", "cpuset.mems"),
 ];
 
-const DOCUMENTATION: &str =
-    "The same until the jobs of the boot are done, and from the beginning of a shutdown.";
+const DOCUMENTATION: &str = "As the one without Startup, until the jobs of the boot are done and from the beginning of a shutdown.";
 
 const fn row(
     name: &'static str,
