@@ -14,12 +14,16 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::inotify;
-use spec_unit::plan::Cgroup;
+use spec_unit::plan::{Cgroup, Startup};
+
+mod device;
 
 /// Controllers handed down to units, as far as the kernel has them.
-const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+pub(crate) const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 /// Settings that a kernel which cannot swap has no file for: it keeps to the limit all the same.
 const SWAP: [&str; 2] = ["memory.swap.max", "memory.zswap.max"];
+/// Files that hold a share and no limit.
+const WEIGHTS: [&str; 3] = ["cpu.idle", "cpu.weight", "io.weight"];
 /// Most folders a unit's own tree is searched for processes in.
 const MAX_GROUPS: usize = 4096;
 /// Most changes taken at a time; the loop comes back for the rest.
@@ -31,6 +35,8 @@ pub(crate) struct Cgroups {
     root: PathBuf,
     inotify: OwnedFd,
     watches: BTreeMap<i32, String>,
+    /// The node starts or stops: Startup…= values hold.
+    pub(crate) starting: bool,
     /// Controllers that could not be handed down, said once each.
     missing: BTreeSet<&'static str>,
 }
@@ -44,6 +50,7 @@ impl Cgroups {
             root: root.into(),
             inotify,
             watches: BTreeMap::new(),
+            starting: true,
             missing: BTreeSet::new(),
         })
     }
@@ -75,14 +82,69 @@ impl Cgroups {
         owner: Option<(u32, u32)>,
     ) -> io::Result<File> {
         set(path, group)?;
+        if self.starting {
+            self.adjust(&group.path, &group.startup)?;
+        }
         if let (true, Some((uid, gid))) = (group.delegate, owner) {
             delegate(path, uid, gid)?;
         }
+        if let (true, Some((uid, gid))) = (group.pressure, owner) {
+            let file = path.join("memory.pressure");
+            if let Err(cause) = std::os::unix::fs::lchown(&file, Some(uid), Some(gid)) {
+                crate::warning!("{}: {cause}; it cannot be watched", file.display());
+            }
+        }
         self.watch(&group.path)?;
-        OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC)
-            .open(path)
+        let mut path = path.to_path_buf();
+        if let Some(subgroup) = &group.subgroup {
+            path.push(subgroup);
+            make(&path)?;
+            if let (true, Some((uid, gid))) = (group.delegate, owner) {
+                delegate(&path, uid, gid)?;
+            }
+        }
+        open(&path)
+    }
+
+    /// The folder of a group itself, whatever group of it a process is born in.
+    pub(crate) fn folder(&self, group: &str) -> io::Result<File> {
+        open(&self.path(group))
+    }
+
+    /// Writes what holds while the node starts or stops, or what holds in between. A weight that cannot be written is
+    /// said; a limit that cannot be is the error.
+    pub(crate) fn adjust(
+        &self,
+        group: &str,
+        startup: &BTreeMap<String, Startup>,
+    ) -> io::Result<()> {
+        let path = self.path(group);
+        let mut values: Vec<(&str, &str)> = startup
+            .iter()
+            .map(|(file, of)| match self.starting {
+                true => (file.as_str(), of.starting.as_str()),
+                false => (file.as_str(), of.running.as_str()),
+            })
+            .collect();
+        if !self.starting {
+            // In between a group may be idle, which then has no weight: the other way round.
+            values.reverse();
+        }
+        for (file, value) in values {
+            // The kernel does not hear of an empty write.
+            let text = if value.is_empty() { "\n" } else { value };
+            match write(&path.join(file), text) {
+                Err(cause) if WEIGHTS.contains(&file) => {
+                    crate::warning!("{group}: {file}={value}: {cause}");
+                }
+                Err(cause) if !is_swap_of_none(&path, file) => {
+                    let message = format!("{file}={value} cannot be set: {cause}");
+                    return Err(io::Error::new(cause.kind(), message));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn create_parents(&mut self, group: &Path) -> io::Result<()> {
@@ -110,6 +172,11 @@ impl Cgroups {
         let events = self.path(group).join("cgroup.events");
         let watch = inotify::add_watch(&self.inotify, events, inotify::WatchFlags::MODIFY)?;
         self.watches.insert(watch, group.into());
+        // Without the memory controller nothing is killed for want of memory in just this group.
+        let memory = self.path(group).join("memory.events");
+        if let Ok(watch) = inotify::add_watch(&self.inotify, memory, inotify::WatchFlags::MODIFY) {
+            self.watches.insert(watch, group.into());
+        }
         Ok(())
     }
 
@@ -166,13 +233,15 @@ impl Cgroups {
         }
     }
 
-    /// Whether the kernel killed a process in it for want of memory.
-    pub(crate) fn ran_out_of_memory(&self, group: &str) -> bool {
+    /// How many processes in it the kernel has killed for want of memory.
+    pub(crate) fn killed_for_memory(&self, group: &str) -> u64 {
         let events = fs::read_to_string(self.path(group).join("memory.events")).unwrap_or_default();
-        events.lines().any(|line| {
-            line.strip_prefix("oom_kill ")
-                .is_some_and(|count| count.trim() != "0")
-        })
+        let count = events
+            .lines()
+            .find_map(|line| line.strip_prefix("oom_kill "));
+        count
+            .and_then(|count| count.trim().parse().ok())
+            .unwrap_or(0)
     }
 
     /// SIGKILL to every process in the group and below it, at once; in one that is gone there is none.
@@ -251,13 +320,17 @@ fn is_gone(cause: &io::Error) -> bool {
     cause.kind() == io::ErrorKind::NotFound || cause.raw_os_error() == Some(libc::ENODEV)
 }
 
+/// Whether this limits swap where the kernel has none.
+fn is_swap_of_none(path: &Path, file: &str) -> bool {
+    // The file of the memory controller that every kernel has.
+    let memory = || path.join("memory.current").exists();
+    SWAP.contains(&file) && !path.join(file).exists() && memory()
+}
+
 /// Writes the settings and hints of a group.
 fn set(path: &Path, group: &Cgroup) -> io::Result<()> {
-    // The file of the memory controller that every kernel has.
-    let memory = path.join("memory.current").exists();
     for (file, value) in &group.settings {
-        let file_of_swap = SWAP.contains(&file.as_str());
-        if file_of_swap && memory && !path.join(file).exists() {
+        if is_swap_of_none(path, file) {
             crate::debug!("{}: {file}: the kernel cannot swap", group.path);
             continue;
         }
@@ -266,6 +339,21 @@ fn set(path: &Path, group: &Cgroup) -> io::Result<()> {
             io::Error::new(cause.kind(), message)
         };
         write(&path.join(file), value).map_err(failed)?;
+    }
+    for setting in &group.devices {
+        let written =
+            device::line(setting).and_then(|line| write(&path.join(&setting.file), &line));
+        let (file, disk) = (&setting.file, &setting.path);
+        match written {
+            Ok(()) => {}
+            Err(cause) if setting.hint => {
+                crate::warning!("{}: {file}: {disk}: {cause}", group.path);
+            }
+            Err(cause) => {
+                let message = format!("{file} of {disk} cannot be set: {cause}");
+                return Err(io::Error::new(cause.kind(), message));
+            }
+        }
     }
     for (file, value) in &group.hints {
         if let Err(cause) = write(&path.join(file), value) {
@@ -321,6 +409,13 @@ fn folders(path: &Path) -> Vec<PathBuf> {
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(|entry| entry.path())
         .collect()
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC)
+        .open(path)
 }
 
 #[cfg(test)]
@@ -454,8 +549,7 @@ mod tests {
             path: path.into(),
             settings: one("memory.max", "1024"),
             hints: one("cpu.weight", "200"),
-            filters: spec_unit::plan::filter::Filters::default(),
-            delegate: false,
+            ..Cgroup::default()
         }
     }
 
@@ -493,8 +587,68 @@ mod tests {
         group(folder.path(), "a.service", "", true);
         let events = folder.path().join("a.service/memory.events");
         fs::write(&events, "low 0\noom 3\noom_kill 0\n").unwrap();
-        assert!(!cgroups.ran_out_of_memory("a.service"));
-        fs::write(&events, "oom_kill 2\n").unwrap();
-        assert!(cgroups.ran_out_of_memory("a.service"));
+        assert_eq!(cgroups.killed_for_memory("a.service"), 0);
+        fs::write(&events, "oom_kill 2\noom_group_kill 1\n").unwrap();
+        assert_eq!(cgroups.killed_for_memory("a.service"), 2);
+        assert_eq!(cgroups.killed_for_memory("gone.service"), 0);
+    }
+
+    #[test]
+    fn a_group_holds_other_values_while_the_node_starts() {
+        let (folder, mut cgroups) = tree();
+        let mut plan = limited("a.service");
+        let startup = Startup {
+            starting: "300".into(),
+            running: "200".into(),
+        };
+        plan.startup.insert("cpu.weight".into(), startup);
+        group(folder.path(), "a.service", "", true);
+        let file = |name: &str| folder.path().join("a.service").join(name);
+        fs::write(file("memory.max"), "").unwrap();
+        fs::write(file("cpu.weight"), "").unwrap();
+        cgroups.create(&plan, None).unwrap();
+        assert_eq!(fs::read_to_string(file("cpu.weight")).unwrap(), "300");
+        cgroups.starting = false;
+        cgroups.adjust("a.service", &plan.startup).unwrap();
+        assert_eq!(fs::read_to_string(file("cpu.weight")).unwrap(), "200");
+        cgroups.create(&plan, None).unwrap();
+        assert_eq!(fs::read_to_string(file("cpu.weight")).unwrap(), "200");
+        cgroups.starting = true;
+        let startup = plan.startup.remove("cpu.weight").unwrap();
+        plan.startup.insert("cpuset.cpus".into(), startup);
+        let refused = cgroups.create(&plan, None).unwrap_err().to_string();
+        assert!(refused.starts_with("cpuset.cpus=300 cannot"), "{refused}");
+    }
+
+    #[test]
+    fn a_process_may_be_born_in_a_group_below_its_units() {
+        let (folder, mut cgroups) = tree();
+        let plan = Cgroup {
+            path: "a.service".into(),
+            subgroup: Some("main".into()),
+            ..Cgroup::default()
+        };
+        group(folder.path(), "a.service", "", true);
+        cgroups.create(&plan, None).unwrap();
+        assert!(folder.path().join("a.service/main").is_dir());
+    }
+
+    #[test]
+    fn a_limit_of_a_disk_that_is_not_there_refuses_and_a_weight_is_said() {
+        let (folder, _) = tree();
+        let mut plan = Cgroup::default();
+        plan.devices.push(spec_unit::plan::DeviceSetting {
+            path: "/dev/no-such-disk".into(),
+            file: "io.max".into(),
+            value: "rbps=1".into(),
+            hint: false,
+        });
+        let refused = set(folder.path(), &plan).unwrap_err().to_string();
+        assert!(
+            refused.starts_with("io.max of /dev/no-such-disk cannot be set"),
+            "{refused}"
+        );
+        plan.devices[0].hint = true;
+        set(folder.path(), &plan).unwrap();
     }
 }

@@ -175,6 +175,11 @@ impl<K: Copy + Ord> Timers<K> {
         }
     }
 
+    /// When a clock runs out, if it is set.
+    pub(crate) fn at(&self, key: K) -> Option<u64> {
+        self.at.get(&key).copied()
+    }
+
     /// When the next clock runs out.
     pub(crate) fn next_us(&self) -> Option<u64> {
         self.order.first().map(|(at, _)| *at)

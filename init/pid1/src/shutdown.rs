@@ -6,6 +6,7 @@
 //!
 //! Source: reboot(2), umount2(2), systemd-shutdown(8).
 
+use std::ffi::CString;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ pub(crate) mod step;
 
 use step::Ended;
 
+/// Where what the firmware is told at a reboot stands, as for systemd.
+pub(crate) const ARGUMENT: &str = "/run/systemd/reboot-param";
 /// Time for stragglers between SIGTERM and SIGKILL: units had their own time already.
 const TERM_TIME: Duration = Duration::from_secs(5);
 /// Time for what was killed to be gone; a process that waits for a dead disk never is.
@@ -40,11 +43,6 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// Ends the node. Returns only if the kernel refuses, and then the kernel panics and reboots.
 pub(crate) fn finish(action: ShutdownAction, watchdog: &mut Watchdog) -> ExitCode {
-    let mode = match action {
-        ShutdownAction::Reboot => RebootMode::RB_AUTOBOOT,
-        ShutdownAction::Poweroff => RebootMode::RB_POWER_OFF,
-        ShutdownAction::Halt => RebootMode::RB_HALT_SYSTEM,
-    };
     end_processes(watchdog);
     let mut steps = step::Steps::new(watchdog);
     match steps.take(|| std::fs::remove_file(STATE_RUNNING)) {
@@ -66,9 +64,34 @@ pub(crate) fn finish(action: ShutdownAction, watchdog: &mut Watchdog) -> ExitCod
         }
     );
     watchdog.finish(action == ShutdownAction::Reboot);
-    let Err(cause) = reboot(mode);
+    let cause = go(action);
     crate::emergency!("{}: reboot(2): {cause}", What::Shutdown);
     ExitCode::FAILURE
+}
+
+/// Ends the node here and now: nothing is ended, unmounted or written. Returns if the kernel refuses.
+pub(crate) fn at_once(action: ShutdownAction) {
+    crate::emergency!("{action:?} at once");
+    let cause = go(action);
+    crate::emergency!("{}: reboot(2): {cause}", What::Shutdown);
+}
+
+/// The last call, with what [`ARGUMENT`] holds for the firmware. Returns why it failed.
+fn go(action: ShutdownAction) -> std::io::Error {
+    let argument = std::fs::read(ARGUMENT).ok();
+    let argument = argument.and_then(|text| CString::new(text.trim_ascii()).ok());
+    if let (ShutdownAction::Reboot, Some(argument)) = (action, argument)
+        && !argument.is_empty()
+    {
+        let cause = crate::sys::reboot::with_argument(&argument);
+        crate::error!("{}: reboot with an argument: {cause}", What::Shutdown);
+    }
+    let Err(cause) = reboot(match action {
+        ShutdownAction::Reboot => RebootMode::RB_AUTOBOOT,
+        ShutdownAction::Poweroff => RebootMode::RB_POWER_OFF,
+        ShutdownAction::Halt => RebootMode::RB_HALT_SYSTEM,
+    });
+    cause.into()
 }
 
 /// Ends every process but this one: first asked, then made.

@@ -18,6 +18,24 @@ use crate::unit::Unit;
 /// Most units loaded.
 pub const MAX_UNITS: usize = 4096;
 
+/// Relations by which a restart of a unit restarts those that have them to it.
+const RESTARTED_WITH: &[Relation] = &[
+    Relation::Requires,
+    Relation::Requisite,
+    Relation::BindsTo,
+    Relation::PartOf,
+];
+/// Relations by which a stop of a unit stops others: those that have them to it, and with PropagatesStopTo= those that
+/// it names.
+const STOPPED_WITH: &[Relation] = &[
+    Relation::Requires,
+    Relation::Requisite,
+    Relation::BindsTo,
+    Relation::PartOf,
+    Relation::StopPropagatedFrom,
+    Relation::PropagatesStopTo,
+];
+
 /// A unit's place in the graph; it does not change while the unit is there.
 pub type UnitId = usize;
 
@@ -206,7 +224,7 @@ impl Graph {
         active: &dyn Fn(UnitId) -> bool,
     ) -> Transaction {
         let jobs = self
-            .stop_closure(ids, active)
+            .stop_closure(ids, STOPPED_WITH, active)
             .into_iter()
             .map(|id| (id, JobKind::Stop))
             .collect();
@@ -216,14 +234,19 @@ impl Graph {
         }
     }
 
-    /// All that restarting a unit means: those that require it and run are restarted too.
+    /// All that restarting a unit means: those that require it and run are restarted too, and those that only stop with
+    /// it stop.
     pub fn restart(
         &self,
         id: UnitId,
         active: &dyn Fn(UnitId) -> bool,
     ) -> Result<Transaction, String> {
         let mut transaction = self.start(id, &|other| other != id && active(other))?;
-        for dependent in self.stop_closure([id], active) {
+        let restarted = self.stop_closure([id], RESTARTED_WITH, active);
+        for stopped in self.stop_closure(restarted.iter().copied(), STOPPED_WITH, active) {
+            transaction.jobs.insert(stopped, JobKind::Stop);
+        }
+        for dependent in restarted {
             transaction.jobs.insert(dependent, JobKind::Restart);
         }
         if active(id) {
@@ -235,23 +258,22 @@ impl Graph {
     fn stop_closure(
         &self,
         ids: impl IntoIterator<Item = UnitId>,
+        relations: &[Relation],
         active: &dyn Fn(UnitId) -> bool,
     ) -> BTreeSet<UnitId> {
         let mut closure = BTreeSet::new();
         let mut open: Vec<UnitId> = ids.into_iter().collect();
-        let relations = [
-            Relation::Requires,
-            Relation::Requisite,
-            Relation::BindsTo,
-            Relation::PartOf,
-            Relation::StopPropagatedFrom,
-        ];
         while let Some(id) = open.pop() {
             if closure.insert(id) {
+                let back = |relation: &&Relation| **relation != Relation::PropagatesStopTo;
                 let dependents = relations
                     .iter()
+                    .filter(back)
                     .flat_map(|relation| self.dependents(id, *relation));
-                open.extend(dependents.filter(|dependent| active(*dependent)));
+                let named = relations.contains(&Relation::PropagatesStopTo);
+                let named = named.then(|| self.on(id, Relation::PropagatesStopTo));
+                let both = dependents.chain(named.into_iter().flatten());
+                open.extend(both.filter(|other| active(*other)));
             }
         }
         closure
@@ -482,7 +504,7 @@ impl Plan<'_> {
                 }
             }
         }
-        for id in self.graph.stop_closure(stops, self.active) {
+        for id in self.graph.stop_closure(stops, STOPPED_WITH, self.active) {
             self.jobs.entry(id).or_insert(JobKind::Stop);
         }
         Ok(())

@@ -21,7 +21,7 @@ pub mod namespace;
 pub mod seccomp;
 pub mod stdio;
 
-pub use cgroup::Cgroup;
+pub use cgroup::{Cgroup, DEVICES, DeviceSetting, Startup, is_subgroup};
 pub use fd::{FdSlot, Fds, ListenFd, Namespace, NamespaceFd};
 pub use folder::{Directory, WorkingDirectory};
 pub use identity::{Capabilities, Credentials};

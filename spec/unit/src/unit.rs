@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::directive::{
-    address::AddressSettings, capability::CapabilitySettings, condition::Condition,
-    credential::CredentialSettings, dependency::Dependencies, description::Description,
-    device::DeviceSettings, directory::Directories, environment::EnvironmentSettings, exec::Exec,
-    exit_status::ExitStatuses, identity::Identity, install::Install, kill::Kill, limit::Limits,
-    mount::MountSettings, namespace::NamespaceSettings, notify::Notify, process::Process,
-    protect::Protection, resource::Resources, restart::Restarts, root::RootSettings,
-    seccomp::SeccompSettings, service::ServiceKind, start_limit::StartLimit, stdio::StdioSettings,
-    timeout::Timeouts, working_directory::WorkingDirectorySettings,
+    action::Actions, address::AddressSettings, capability::CapabilitySettings,
+    condition::Condition, credential::CredentialSettings, dependency::Dependencies,
+    description::Description, device::DeviceSettings, directory::Directories,
+    environment::EnvironmentSettings, exec::Exec, exit_status::ExitStatuses, identity::Identity,
+    install::Install, kill::Kill, limit::Limits, mount::MountSettings,
+    namespace::NamespaceSettings, notify::Notify, process::Process, protect::Protection,
+    resource::Resources, restart::Restarts, root::RootSettings, seccomp::SeccompSettings,
+    service::ServiceKind, start_limit::StartLimit, stdio::StdioSettings, timeout::Timeouts,
+    working_directory::WorkingDirectorySettings,
 };
 use crate::finding::{Finding, Place};
 use crate::name::UnitType;
@@ -76,6 +77,8 @@ pub struct Unit {
     pub conditions: Vec<Condition>,
     /// StartLimit*=.
     pub start_limit: StartLimit,
+    /// What becomes of the node when it ends.
+    pub actions: Actions,
     /// The \[Install\] section.
     pub install: Install,
     /// The \[Service\] section; defaults for a target.
@@ -98,6 +101,7 @@ impl Unit {
             dependencies: Dependencies::default(),
             conditions: Vec::new(),
             start_limit: StartLimit::default(),
+            actions: Actions::default(),
             install: Install::default(),
             service: Service::default(),
         }

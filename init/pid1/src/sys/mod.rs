@@ -7,6 +7,7 @@ pub(crate) mod clone;
 pub(crate) mod device_mapper;
 pub(crate) mod loop_device;
 pub(crate) mod message;
+pub(crate) mod reboot;
 pub(crate) mod signal;
 pub(crate) mod wait;
 pub(crate) mod watchdog;

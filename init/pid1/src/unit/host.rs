@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -141,12 +141,15 @@ impl NodeHost {
     }
 
     /// Holds a control group to its filters before its first process; they stay with the group.
-    fn hold(&mut self, plan: &ExecPlan, group: BorrowedFd<'_>) -> Result<(), String> {
+    fn hold(&mut self, plan: &ExecPlan) -> Result<(), String> {
         let plan::Cgroup { path, filters, .. } = &plan.cgroup;
         if filters.is_empty() || self.held.get(path) == Some(filters) {
             return Ok(());
         }
-        bpf::attach(group, filters).map_err(|cause| format!("BPF: {cause}"))?;
+        let group = self.cgroups.folder(path);
+        group
+            .and_then(|group| bpf::attach(group.as_fd(), filters))
+            .map_err(|cause| format!("BPF: {cause}"))?;
         self.held.insert(path.clone(), filters.clone());
         Ok(())
     }
@@ -264,7 +267,12 @@ impl Host for NodeHost {
         service.state.invocation.get_or_insert_with(random_id);
         let mut accounts = node::accounts();
         self.users.lend(service.id, service.unit, &mut accounts)?;
-        let plan = self.plan(service, accounts)?;
+        let mut plan = self.plan(service, accounts)?;
+        // A group that has groups below it may hold no process itself.
+        let control = service.role == Role::Control && service.state.phase != Phase::Start;
+        if control && plan.cgroup.delegate {
+            plan.cgroup.subgroup = Some(".control".into());
+        }
         let fds = self.handed.remove(&service.id).unwrap_or_default();
         let owner = plan
             .credentials
@@ -275,7 +283,8 @@ impl Host for NodeHost {
             .create(&plan.cgroup, owner)
             .map_err(|cause| format!("control group: {cause}"))?;
         service.state.cgroup = Some(plan.cgroup.path.clone());
-        self.hold(&plan, group.as_fd())?;
+        self.hold(&plan)?;
+        service.state.startup = plan.cgroup.startup.clone();
         let removed = plan.directories.iter().filter(|folder| folder.remove);
         service.state.folders = removed.map(|Directory { path, .. }| path.clone()).collect();
         let name = &service.unit.name;
@@ -362,8 +371,8 @@ impl Host for NodeHost {
         }
     }
 
-    fn ran_out_of_memory(&self, group: &str) -> bool {
-        self.cgroups.ran_out_of_memory(group)
+    fn killed_for_memory(&self, group: &str) -> u64 {
+        self.cgroups.killed_for_memory(group)
     }
 
     fn clean(&mut self, id: UnitId, state: &mut UnitState) {

@@ -48,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) isolation_allowed: PathBuf,
     /// Time for all units to stop at a shutdown.
     pub(crate) shutdown_deadline: Duration,
+    /// Where RebootArgument= is left for the end.
+    pub(crate) reboot_argument: PathBuf,
 }
 
 impl Default for Config {
@@ -60,6 +62,7 @@ impl Default for Config {
             control_socket: spec_layout::path::CONTROL_SOCKET.into(),
             isolation_allowed: spec_layout::path::ISOLATION_ALLOWED.into(),
             shutdown_deadline: Duration::from_secs(90),
+            reboot_argument: crate::shutdown::ARGUMENT.into(),
         }
     }
 }
@@ -70,7 +73,11 @@ pub(crate) fn run(config: &Config, watchdog: &mut Watchdog) -> Result<ShutdownAc
     supervisor.start_target(&config.target);
     loop {
         supervisor.run_jobs();
+        supervisor.watch_startup();
         if let Some(action) = supervisor.is_over() {
+            if supervisor.goes_at_once() {
+                crate::shutdown::at_once(action);
+            }
             return Ok(action);
         }
         supervisor

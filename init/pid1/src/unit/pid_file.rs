@@ -1,34 +1,49 @@
 //! The file in which a forking service tells the number of its main process.
 //!
 //! It lies below /run, in memory, so that reading it waits for no disk. The service may own the folder: no link is
-//! followed on the way.
+//! followed on the way, and no other file system entered, which may be one that answers nobody.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, openat, openat2, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, openat2, unlinkat};
 use rustix::io::Errno;
+use spec_unit::directive::service::PID_FILES;
 
 /// Most bytes that are read; a number and a line feed have 11.
 const MAX: u64 = 64;
+/// Neither a link is followed nor a mount entered.
+const PLAIN: ResolveFlags = ResolveFlags::NO_SYMLINKS
+    .union(ResolveFlags::NO_XDEV)
+    .union(ResolveFlags::BENEATH);
 
 /// The number that it holds.
 pub(crate) fn read(path: &str) -> Result<i32, String> {
-    let text = content(Path::new(path)).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => "it is not there yet".to_owned(),
+    read_below(Path::new(PID_FILES), Path::new(path))
+}
+
+/// Removes it; one that is not there is fine.
+pub(crate) fn remove(path: &str) -> io::Result<()> {
+    remove_below(Path::new(PID_FILES), Path::new(path))
+}
+
+fn read_below(base: &Path, path: &Path) -> Result<i32, String> {
+    let text = content(base, path).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOENT) => "it is not there yet".to_owned(),
+        Some(libc::EXDEV) => "it is on another file system than /run".to_owned(),
         _ => error.to_string(),
     })?;
     let number = text.trim().parse::<i32>().ok().filter(|pid| *pid > 1);
     number.ok_or_else(|| "it holds no process number".to_owned())
 }
 
-fn content(path: &Path) -> io::Result<String> {
-    let (folder, name) = folder(path)?;
+fn content(base: &Path, path: &Path) -> io::Result<String> {
+    let (folder, name) = folder(base, path)?;
     // Without waiting, should it be a pipe.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(openat(&folder, name, flags, Mode::empty())?);
+    let file = File::from(openat2(&folder, name, flags, Mode::empty(), PLAIN)?);
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
@@ -37,9 +52,8 @@ fn content(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Removes it; one that is not there is fine.
-pub(crate) fn remove(path: &str) -> io::Result<()> {
-    let removed = folder(Path::new(path))
+fn remove_below(base: &Path, path: &Path) -> io::Result<()> {
+    let removed = folder(base, path)
         .and_then(|(folder, name)| Ok(unlinkat(&folder, name, AtFlags::empty())?));
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -47,19 +61,44 @@ pub(crate) fn remove(path: &str) -> io::Result<()> {
     }
 }
 
-/// Its folder, opened without following a link, and its name there.
-fn folder(path: &Path) -> io::Result<(OwnedFd, &std::ffi::OsStr)> {
+/// Its folder, opened without leaving the base, and its name there.
+fn folder<'a>(base: &Path, path: &'a Path) -> io::Result<(OwnedFd, &'a std::ffi::OsStr)> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Errno::INVAL.into());
     };
+    let below = parent.strip_prefix(base).map_err(|_| Errno::XDEV)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = openat2(CWD, parent, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+    let base = openat2(CWD, base, flags, Mode::empty(), ResolveFlags::empty())?;
+    if below.as_os_str().is_empty() {
+        return Ok((base, name));
+    }
+    let folder = openat2(&base, below, flags, Mode::empty(), PLAIN)?;
     Ok((folder, name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As below /run, in a folder of the test's own.
+    fn read(path: &str) -> Result<i32, String> {
+        read_below(&std::env::temp_dir(), Path::new(path))
+    }
+
+    fn remove(path: &str) -> io::Result<()> {
+        remove_below(&std::env::temp_dir(), Path::new(path))
+    }
+
+    #[test]
+    fn no_other_file_system_is_entered() {
+        // One that everybody has: /proc is another file system than the root.
+        let told = read_below(Path::new("/"), Path::new("/proc/sys/kernel/pid_max"));
+        assert!(told.unwrap_err().contains("another file system"));
+        let removed = remove_below(Path::new("/"), Path::new("/proc/sys/none"));
+        assert_eq!(removed.unwrap_err().raw_os_error(), Some(libc::EXDEV));
+        let told = read_below(Path::new("/run"), Path::new("/proc/none"));
+        assert!(told.is_err(), "not below the base");
+    }
 
     #[test]
     fn a_number_is_read_and_nothing_else() {

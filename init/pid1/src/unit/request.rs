@@ -1,5 +1,6 @@
 //! Requests of the control socket, carried out.
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
 use spec_unit::control::{
@@ -169,13 +170,25 @@ impl Supervisor {
         let id = self.known(name)?;
         self.with_machine(id, |machine| machine.reload())
             .ok_or("has no state")??;
-        let others: Vec<UnitId> = self.graph.on(id, Relation::PropagatesReloadTo).collect();
+        self.propagate_reload(id);
+        Ok(())
+    }
+
+    /// PropagatesReloadTo= and ReloadPropagatedFrom=: whoever is up reloads too.
+    pub(super) fn propagate_reload(&mut self, id: UnitId) {
+        let named = self.graph.on(id, Relation::PropagatesReloadTo);
+        let naming = self.graph.dependents(id, Relation::ReloadPropagatedFrom);
+        let up = |id: &UnitId| {
+            self.states
+                .get(*id)
+                .is_some_and(|state| state.phase.is_up())
+        };
+        let others: BTreeSet<UnitId> = named.chain(naming).filter(up).collect();
         for other in others {
             if let Some(Err(message)) = self.with_machine(other, |machine| machine.reload()) {
                 crate::warning!("{message}");
             }
         }
-        Ok(())
     }
 
     fn reset_failed(&mut self, name: &str) -> Result<(), String> {

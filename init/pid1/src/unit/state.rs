@@ -2,8 +2,11 @@
 //!
 //! What a unit is comes from its files ([`spec_unit::unit::Unit`]); what happened to it stands here and nowhere else.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use spec_unit::control::ExitStatus;
+use spec_unit::plan::Startup;
 
 /// Where a unit stands, in the finest terms (systemd's sub state).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,6 +224,12 @@ pub(crate) struct UnitState {
     pub(crate) started_us: Option<u64>,
     /// Times of the last starts, for the start limit.
     pub(crate) starts_us: Vec<u64>,
+    /// The kernel has killed a process of this run for want of memory.
+    pub(crate) ran_out_of_memory: bool,
+    /// How many processes in its control group the kernel had killed for want of memory when that was last looked at.
+    pub(crate) killed_for_memory: u64,
+    /// Times of the last starts because another unit upholds it.
+    pub(crate) upheld_us: Vec<u64>,
     /// Automatic restarts since the last explicit start.
     pub(crate) restarts: u32,
     /// Short runs in a row.
@@ -235,7 +244,7 @@ pub(crate) struct UnitState {
     pub(crate) status_text: Option<String>,
     /// When the present phase has taken too long.
     pub(crate) deadline_us: Option<u64>,
-    /// The service said RELOADING=1.
+    /// The service said RELOADING=1 before it was up.
     pub(crate) said_reloading: bool,
     /// When ReloadSignal= was sent.
     pub(crate) reload_began_us: u64,
@@ -245,6 +254,8 @@ pub(crate) struct UnitState {
     pub(crate) invocation: Option<String>,
     /// Its control group, while it has one.
     pub(crate) cgroup: Option<String>,
+    /// What holds there while the node starts and stops, by file.
+    pub(crate) startup: BTreeMap<String, Startup>,
     /// Folders to remove when it has stopped.
     pub(crate) folders: Vec<String>,
     /// The plan of a transient unit.

@@ -35,11 +35,22 @@ pub(crate) enum Timer {
     Runtime,
     /// A forking service may have told its main process by now.
     PidFile,
+    /// The unit's job has taken too long.
+    Job,
+    /// The unit is down, upheld by another one, and may be started again.
+    Upheld,
 }
 
 impl Timer {
     /// All of them.
-    pub(crate) const ALL: [Self; 4] = [Self::Phase, Self::Watchdog, Self::Runtime, Self::PidFile];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Phase,
+        Self::Watchdog,
+        Self::Runtime,
+        Self::PidFile,
+        Self::Job,
+        Self::Upheld,
+    ];
 }
 
 /// What a service acts through.
@@ -60,8 +71,8 @@ pub(crate) trait Host {
     fn adopt_only(&mut self, id: UnitId, group: &str) -> Option<i32>;
     /// Removes a file that a service which has stopped has left.
     fn remove_pid_file(&mut self, pid_file: &str);
-    /// Whether the kernel killed a process in it for want of memory.
-    fn ran_out_of_memory(&self, group: &str) -> bool;
+    /// How many processes in it the kernel has killed for want of memory.
+    fn killed_for_memory(&self, group: &str) -> u64;
     /// Removes the group and folders of a service that has stopped.
     fn clean(&mut self, id: UnitId, state: &mut UnitState);
     /// Sets or stops a clock.
@@ -202,6 +213,8 @@ impl Machine<'_> {
         (self.state.main, self.state.control) = (None, None);
         self.state.main_unknown = false;
         self.state.said_reloading = false;
+        self.state.killed_for_memory = self.killed_for_memory();
+        self.state.ran_out_of_memory = false;
         (
             self.state.reason,
             self.state.status_text,
@@ -300,7 +313,9 @@ impl Machine<'_> {
     fn settle_up(&mut self) {
         self.allow(u64::MAX);
         let unknown = self.state.main_unknown && self.is_left_in_group();
-        if self.state.main.is_some() || unknown {
+        if self.state.main.is_some() && self.state.said_reloading {
+            self.reload_by_notify();
+        } else if self.state.main.is_some() || unknown {
             self.enter(Phase::Running);
         } else if self.state.result == Outcome::Success && self.unit.service.kind.remain_after_exit
         {
@@ -349,6 +364,13 @@ impl Machine<'_> {
         }
     }
 
+    /// The service has said by itself that it reloads, and will say when it is ready again.
+    fn reload_by_notify(&mut self) {
+        self.state.said_reloading = false;
+        self.enter(Phase::ReloadNotify);
+        self.allow(self.unit.service.timeout.start(false));
+    }
+
     /// A service of Type=notify-reload says when it begins and when it is ready again.
     fn reload_by_signal(&mut self) {
         match self.state.main {
@@ -378,6 +400,7 @@ pub(crate) fn describe(status: ExitStatus) -> String {
 mod ended;
 mod forked;
 mod kill;
+mod memory;
 mod notified;
 mod stop;
 #[cfg(test)]

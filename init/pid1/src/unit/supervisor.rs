@@ -3,6 +3,7 @@
 //! Each event reaches one unit's [`Machine`]; [`Supervisor::settle`] then draws what follows for the others: a job is
 //! done, dependents stop, watchers hear of it. Nothing here waits but [`Supervisor::turn`].
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use super::host::NodeHost;
 use super::job::Jobs;
 use super::node::{self, UnitFiles};
 use super::state::{Active, Outcome, Phase, UnitState};
-use super::supervise::{Host as _, Machine};
+use super::supervise::{Host as _, Machine, Timer};
 use crate::error::{Error, Result, What, settle};
 use crate::event::Source;
 use crate::notify::NotifySocket;
@@ -37,6 +38,8 @@ pub(crate) struct Supervisor {
     notify: Option<NotifySocket>,
     pub(super) control: Option<Control>,
     shutdown: Option<shutdown::Shutdown>,
+    /// Units that are perhaps to be started because another one upholds them.
+    upheld: BTreeSet<UnitId>,
     /// Processes that have ended may wait to be collected, and no signal will tell.
     unreaped: bool,
 }
@@ -76,6 +79,7 @@ impl Supervisor {
             notify,
             control,
             shutdown: None,
+            upheld: BTreeSet::new(),
             unreaped: false,
         })
     }
@@ -164,13 +168,27 @@ impl Supervisor {
             .skipped
             .iter()
             .for_each(|skipped| crate::warning!("not started: {skipped}"));
+        for (id, kind) in &transaction.jobs {
+            if self.jobs.get(*id).is_none_or(|job| job.kind != *kind) {
+                self.time_job(*id);
+            }
+        }
         let findings = self.jobs.submit(transaction, &self.graph);
         findings.iter().for_each(say);
     }
 
     /// Begins every job whose turn it is.
     pub(crate) fn run_jobs(&mut self) {
+        self.run_ready_jobs();
+        while let Some(id) = self.upheld.pop_first() {
+            self.uphold(id);
+            self.run_ready_jobs();
+        }
+    }
+
+    fn run_ready_jobs(&mut self) {
         while let Some((id, kind)) = self.jobs.next(&self.graph) {
+            self.time_running_job(id);
             match kind {
                 JobKind::Start => self.run_start(id),
                 JobKind::Stop | JobKind::Restart => {
@@ -186,7 +204,7 @@ impl Supervisor {
 
     fn run_start(&mut self, id: UnitId) {
         match self.phase(id).active() {
-            Active::Up | Active::Reloading => self.jobs.finish(id, &self.graph),
+            Active::Up | Active::Reloading => self.finish_job(id),
             Active::Deactivating => self.jobs.postpone(id),
             Active::Activating if self.phase(id) != Phase::AutoRestart => {}
             _ => self.start_now(id, false),
@@ -212,6 +230,8 @@ impl Supervisor {
             }
             None => machine.begin(automatic),
         });
+        self.watch_start_limit(id);
+        self.note_upheld(id, self.phase(id));
     }
 
     /// Lets a unit take one step, and draws what follows.
@@ -242,6 +262,7 @@ impl Supervisor {
         if changed {
             state.since_us = now;
             self.tell(id);
+            self.note_upheld(id, phase);
         }
         if phase != before {
             self.announce(id);
@@ -257,6 +278,9 @@ impl Supervisor {
         }
         if changed && before.is_up() && !phase.is_up() && self.jobs.get(id).is_none() {
             self.stop_bound(id);
+        }
+        if phase != before {
+            self.act_on_end(id, before, phase);
         }
         if phase != before && phase == Phase::Failed {
             self.trigger(id, Relation::OnFailure);
@@ -301,15 +325,12 @@ impl Supervisor {
             return;
         };
         match job.kind {
-            JobKind::Start if phase.is_up() => self.jobs.finish(id, &self.graph),
-            JobKind::Start if phase == Phase::Dead => {
-                self.jobs.finish(id, &self.graph);
-            }
+            JobKind::Start if phase.is_up() || phase == Phase::Dead => self.finish_job(id),
             JobKind::Start if phase.is_down() => {
-                self.jobs.finish(id, &self.graph);
+                self.finish_job(id);
                 self.fail_dependents(id);
             }
-            JobKind::Stop if phase.is_down() => self.jobs.finish(id, &self.graph),
+            JobKind::Stop if phase.is_down() => self.finish_job(id),
             JobKind::Restart if phase.is_down() => self.jobs.stopped_for_restart(id, &self.graph),
             _ => {}
         }
@@ -345,7 +366,7 @@ impl Supervisor {
                     .unwrap_or_default();
                 crate::error!("{unit} not started: {name} did not start");
             }
-            self.jobs.finish(dependent, &self.graph);
+            self.finish_job(dependent);
             self.announce(dependent);
             self.trigger(dependent, Relation::OnFailure);
             self.fail_dependents(dependent);
@@ -489,10 +510,11 @@ impl Supervisor {
         }
         let now = self.host.now_us();
         while let Some((id, timer)) = self.host.timers.due(now) {
-            if self.phase(id) == Phase::AutoRestart {
-                self.restart_due(id);
-            } else {
-                self.with_machine(id, |machine| machine.timer(timer));
+            match timer {
+                Timer::Job => self.job_timed_out(id),
+                Timer::Upheld => drop(self.upheld.insert(id)),
+                _ if self.phase(id) == Phase::AutoRestart => self.restart_due(id),
+                _ => drop(self.with_machine(id, |machine| machine.timer(timer))),
             }
         }
         self.watch_shutdown(now);
@@ -504,7 +526,9 @@ impl Supervisor {
 
     fn restart_due(&mut self, id: UnitId) {
         if self.jobs.get(id).is_none() && self.shutdown.is_none() {
+            self.time_job(id);
             self.jobs.submit_running(id);
+            self.time_running_job(id);
             self.start_now(id, true);
         }
     }
@@ -539,7 +563,10 @@ fn say(finding: &Finding) {
     }
 }
 
+mod action;
 mod process;
 mod shutdown;
+mod startup;
 #[cfg(test)]
 mod tests;
+mod uphold;

@@ -2,10 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Directive, Support, Value};
+use super::Value;
 use crate::finding::Place;
 use crate::unit::Unit;
 use crate::value;
+
+mod rows;
+
+use rows::CHECKS;
+pub use rows::ROWS;
 
 /// What is checked. Who evaluates it is PID 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +46,40 @@ pub enum Check {
     Capability,
     /// The machine booted for the first time.
     FirstBoot,
+    /// The machine is on AC power, or knows of no AC connector.
+    ACPower,
+    /// The kernel's release compares so.
+    KernelVersion,
+    /// The version of the kernel or of systemd compares so.
+    Version,
+    /// /usr is newer than .updated in /etc or /var, and the folder is writable.
+    NeedsUpdate,
+    /// A security technology such as selinux or tpm2 is in use.
+    Security,
+    /// PID 1 runs as this user, which is root.
+    User,
+    /// PID 1 runs as this group, which is root.
+    Group,
+    /// The kernel has these controllers.
+    ControlGroupController,
+    /// PID 1 has the variable, or the variable with this value.
+    Environment,
+    /// The machine was handed a credential of this name.
+    Credential,
+    /// The machine's memory compares so.
+    Memory,
+    /// The number of processors that PID 1 may run on compares so.
+    CPUs,
+    /// The processor has the feature, by the flags of /proc/cpuinfo.
+    CPUFeature,
+    /// Fields of os-release compare so.
+    OSRelease,
+    /// uefi, device-tree, device-tree-compatible(NAME), or smbios-field(FIELD OPERATOR VALUE).
+    Firmware,
+    /// The path's file system lies on dm-crypt.
+    PathIsEncrypted,
+    /// The kernel module is loaded or built in.
+    KernelModuleLoaded,
 }
 
 /// One check.
@@ -70,206 +109,6 @@ impl Condition {
         )
     }
 }
-
-const CHECKS: &[(&str, &str, Check)] = &[
-    ("ConditionPathExists", "AssertPathExists", Check::PathExists),
-    (
-        "ConditionPathExistsGlob",
-        "AssertPathExistsGlob",
-        Check::PathExistsGlob,
-    ),
-    (
-        "ConditionPathIsDirectory",
-        "AssertPathIsDirectory",
-        Check::PathIsDirectory,
-    ),
-    (
-        "ConditionPathIsSymbolicLink",
-        "AssertPathIsSymbolicLink",
-        Check::PathIsSymbolicLink,
-    ),
-    (
-        "ConditionPathIsMountPoint",
-        "AssertPathIsMountPoint",
-        Check::PathIsMountPoint,
-    ),
-    (
-        "ConditionPathIsReadWrite",
-        "AssertPathIsReadWrite",
-        Check::PathIsReadWrite,
-    ),
-    (
-        "ConditionDirectoryNotEmpty",
-        "AssertDirectoryNotEmpty",
-        Check::DirectoryNotEmpty,
-    ),
-    (
-        "ConditionFileNotEmpty",
-        "AssertFileNotEmpty",
-        Check::FileNotEmpty,
-    ),
-    (
-        "ConditionFileIsExecutable",
-        "AssertFileIsExecutable",
-        Check::FileIsExecutable,
-    ),
-    (
-        "ConditionKernelCommandLine",
-        "AssertKernelCommandLine",
-        Check::KernelCommandLine,
-    ),
-    ("ConditionHost", "AssertHost", Check::Host),
-    (
-        "ConditionVirtualization",
-        "AssertVirtualization",
-        Check::Virtualization,
-    ),
-    (
-        "ConditionArchitecture",
-        "AssertArchitecture",
-        Check::Architecture,
-    ),
-    ("ConditionCapability", "AssertCapability", Check::Capability),
-    ("ConditionFirstBoot", "AssertFirstBoot", Check::FirstBoot),
-];
-
-const fn row(name: &'static str, documentation: &'static str) -> Directive {
-    Directive {
-        section: "Unit",
-        name,
-        value: "[|][!]VALUE",
-        documentation,
-        support: Support::Set(add),
-    }
-}
-
-const fn later(name: &'static str) -> Directive {
-    let documentation = "Not checked yet: the unit starts as if it held.";
-    Directive {
-        section: "Unit",
-        name,
-        value: "[|][!]VALUE",
-        documentation,
-        support: Support::Later,
-    }
-}
-
-/// The directives of this family.
-pub const ROWS: &[Directive] = &[
-    row("ConditionPathExists", "Something stands at the path."),
-    row(
-        "AssertPathExists",
-        "Something stands at the path, or the unit fails.",
-    ),
-    row(
-        "ConditionPathExistsGlob",
-        "Something matches the pattern (* and ? in the last part).",
-    ),
-    row(
-        "AssertPathExistsGlob",
-        "Something matches the pattern, or the unit fails.",
-    ),
-    row("ConditionPathIsDirectory", "A folder stands at the path."),
-    row(
-        "AssertPathIsDirectory",
-        "A folder stands at the path, or the unit fails.",
-    ),
-    row(
-        "ConditionPathIsSymbolicLink",
-        "A symbolic link stands at the path.",
-    ),
-    row(
-        "AssertPathIsSymbolicLink",
-        "A symbolic link stands at the path, or the unit fails.",
-    ),
-    row(
-        "ConditionPathIsMountPoint",
-        "A file system is mounted at the path.",
-    ),
-    row(
-        "AssertPathIsMountPoint",
-        "A file system is mounted at the path, or the unit fails.",
-    ),
-    row(
-        "ConditionPathIsReadWrite",
-        "The path is on a writable file system.",
-    ),
-    row(
-        "AssertPathIsReadWrite",
-        "The path is on a writable file system, or the unit fails.",
-    ),
-    row("ConditionDirectoryNotEmpty", "The folder holds something."),
-    row(
-        "AssertDirectoryNotEmpty",
-        "The folder holds something, or the unit fails.",
-    ),
-    row("ConditionFileNotEmpty", "The file is longer than nothing."),
-    row(
-        "AssertFileNotEmpty",
-        "The file is longer than nothing, or the unit fails.",
-    ),
-    row("ConditionFileIsExecutable", "The file may be executed."),
-    row(
-        "AssertFileIsExecutable",
-        "The file may be executed, or the unit fails.",
-    ),
-    row(
-        "ConditionKernelCommandLine",
-        "The word, or name=value, is on the kernel command line.",
-    ),
-    row(
-        "AssertKernelCommandLine",
-        "The word is on the kernel command line, or the unit fails.",
-    ),
-    row(
-        "ConditionHost",
-        "The host name (with * and ?) or machine id.",
-    ),
-    row(
-        "AssertHost",
-        "The host name or machine id, or the unit fails.",
-    ),
-    row(
-        "ConditionVirtualization",
-        "yes, no, vm, container, or a technology such as kvm or qemu.",
-    ),
-    row("AssertVirtualization", "The same, or the unit fails."),
-    row(
-        "ConditionArchitecture",
-        "The machine's architecture, such as x86-64, or native.",
-    ),
-    row("AssertArchitecture", "The same, or the unit fails."),
-    row("ConditionCapability", "PID 1 has this capability."),
-    row(
-        "AssertCapability",
-        "PID 1 has this capability, or the unit fails.",
-    ),
-    row(
-        "ConditionFirstBoot",
-        "The state partition was made at this boot.",
-    ),
-    row(
-        "AssertFirstBoot",
-        "The state partition was made at this boot, or the unit fails.",
-    ),
-    later("ConditionACPower"),
-    later("ConditionKernelVersion"),
-    later("ConditionNeedsUpdate"),
-    later("ConditionSecurity"),
-    later("ConditionUser"),
-    later("ConditionGroup"),
-    later("ConditionControlGroupController"),
-    later("ConditionEnvironment"),
-    later("ConditionCredential"),
-    later("ConditionMemory"),
-    later("ConditionCPUs"),
-    later("ConditionCPUFeature"),
-    later("ConditionOSRelease"),
-    later("ConditionFirmware"),
-    later("ConditionPathIsEncrypted"),
-    later("ConditionKernelModuleLoaded"),
-    later("ConditionVersion"),
-];
 
 fn add(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
     if value.is_reset() {
@@ -301,6 +140,8 @@ fn add(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
             | Check::DirectoryNotEmpty
             | Check::FileNotEmpty
             | Check::FileIsExecutable
+            | Check::PathIsEncrypted
+            | Check::NeedsUpdate
     );
     let argument = if paths {
         value::path(text)?

@@ -22,7 +22,7 @@ pub enum Relation {
     BindsTo,
     /// Stopping or restarting the other does the same to this.
     PartOf,
-    /// Starting this tries to start the other.
+    /// Starting this tries to start the other, and so does its going down while this is up.
     Upholds,
     /// Starting this stops the other, and the reverse.
     Conflicts,
@@ -36,8 +36,12 @@ pub enum Relation {
     OnSuccess,
     /// Reloading this reloads the other.
     PropagatesReloadTo,
+    /// Reloading the other reloads this.
+    ReloadPropagatedFrom,
     /// Stopping the other stops this.
     StopPropagatedFrom,
+    /// Stopping this stops the other.
+    PropagatesStopTo,
 }
 
 impl Relation {
@@ -131,6 +135,16 @@ const fn row(name: &'static str, documentation: &'static str) -> Directive {
     }
 }
 
+const fn job_mode(name: &'static str, documentation: &'static str) -> Directive {
+    Directive {
+        section: "Unit",
+        name,
+        value: "replace",
+        documentation,
+        support: Support::Set(set_job_mode),
+    }
+}
+
 const fn flag(name: &'static str, documentation: &'static str) -> Directive {
     Directive {
         section: "Unit",
@@ -165,7 +179,7 @@ pub const ROWS: &[Directive] = &[
     ),
     row(
         "Upholds",
-        "Units started with this one. They are not started again later.",
+        "Units started with this one, and again whenever they are down while it is up; StartLimitBurst= holds.",
     ),
     row(
         "Conflicts",
@@ -181,11 +195,21 @@ pub const ROWS: &[Directive] = &[
     ),
     row("OnFailure", "Units started when this one has failed."),
     row("OnSuccess", "Units started when this one has ended well."),
+    job_mode(
+        "OnFailureJobMode",
+        "OnFailure= replaces jobs in its way; any other mode is ignored with a warning, for nothing is isolated on a node.",
+    ),
+    job_mode("OnSuccessJobMode", "The same for OnSuccess=."),
     row(
         "PropagatesReloadTo",
         "Units reloaded together with this one.",
     ),
+    row(
+        "ReloadPropagatedFrom",
+        "Units whose reload reloads this one.",
+    ),
     row("StopPropagatedFrom", "Units whose stop stops this one."),
+    row("PropagatesStopTo", "Units stopped together with this one."),
     flag(
         "DefaultDependencies",
         "Add the usual dependencies on sysinit.target, basic.target and shutdown.target.",
@@ -213,7 +237,9 @@ pub fn relation(name: &str) -> Option<Relation> {
         "OnFailure" => Relation::OnFailure,
         "OnSuccess" => Relation::OnSuccess,
         "PropagatesReloadTo" => Relation::PropagatesReloadTo,
+        "ReloadPropagatedFrom" => Relation::ReloadPropagatedFrom,
         "StopPropagatedFrom" => Relation::StopPropagatedFrom,
+        "PropagatesStopTo" => Relation::PropagatesStopTo,
         _ => return None,
     };
     Some(relation)
@@ -237,6 +263,14 @@ fn add(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Nothing is kept: there is one mode.
+fn set_job_mode(_: &mut Unit, value: &Value<'_>) -> Result<(), String> {
+    match value.text {
+        "" | "replace" => Ok(()),
+        other => Err(format!("{other:?} is not possible; it is replace")),
+    }
 }
 
 fn set_flag(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {

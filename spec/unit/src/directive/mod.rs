@@ -15,6 +15,7 @@ use crate::plan::ExecPlan;
 use crate::specifier::{Facts, Specifiers};
 use crate::unit::Unit;
 
+pub mod action;
 pub mod address;
 pub mod capability;
 pub mod condition;
@@ -188,6 +189,10 @@ pub const FAMILIES: &[Family] = &[
         plan: None,
     },
     Family {
+        rows: action::ROWS,
+        plan: None,
+    },
+    Family {
         rows: install::ROWS,
         plan: None,
     },
@@ -252,7 +257,7 @@ pub const FAMILIES: &[Family] = &[
         plan: Some(limit::plan),
     },
     Family {
-        rows: resource::ROWS,
+        rows: resource::delegate::ROWS,
         plan: Some(resource::plan),
     },
     Family {
@@ -262,6 +267,26 @@ pub const FAMILIES: &[Family] = &[
     Family {
         rows: address::ROWS,
         plan: Some(address::plan),
+    },
+    Family {
+        rows: resource::memory::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: resource::cpu::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: resource::io::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: resource::startup::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: resource::oom::ROWS,
+        plan: None,
     },
     Family {
         rows: capability::ROWS,

@@ -57,13 +57,6 @@ pub const ROWS: &[Directive] = &[
     interval("Service", "StartLimitIntervalSec"),
     burst("Unit"),
     burst("Service"),
-    Directive {
-        section: "Unit",
-        name: "StartLimitAction",
-        value: "none",
-        documentation: "What else to do when the limit is hit.",
-        support: Support::Later,
-    },
 ];
 
 fn set_interval(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {

@@ -272,17 +272,17 @@ fn unknown_is_a_warning_with_its_line() {
 
 #[test]
 fn isolation_that_is_not_there_refuses_until_a_drop_in_switches_it_off() {
-    let (unit, _) = read("[Service]\nPrivateTmp=yes\nProtectSystem=strict\nPrivateDevices=no\n");
+    let (unit, _) = read("[Service]\nRootImage=/a\nSocketBindDeny=any\nRemoveIPC=no\n");
     assert_eq!(
         unit.refusals.keys().collect::<Vec<_>>(),
-        ["PrivateTmp", "ProtectSystem"]
+        ["RootImage", "SocketBindDeny"]
     );
     assert!(
         unit.refusals
             .values()
             .all(|finding| finding.severity == Severity::Isolation)
     );
-    let (unit, _) = read("[Service]\nPrivateTmp=yes\nPrivateTmp=no\n");
+    let (unit, _) = read("[Service]\nRootImage=/a\nRootImage=\n");
     assert!(unit.refusals.is_empty());
 }
 

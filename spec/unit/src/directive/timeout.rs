@@ -83,13 +83,6 @@ pub const ROWS: &[Directive] = &[
         documentation: "How a service that stops too slowly is ended.",
         support: Support::Later,
     },
-    Directive {
-        section: "Unit",
-        name: "JobTimeoutSec",
-        value: "SPAN",
-        documentation: "Longest time a start may wait in the queue.",
-        support: Support::Later,
-    },
 ];
 
 fn set(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {

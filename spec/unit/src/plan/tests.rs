@@ -25,6 +25,15 @@ fn call_list(name: &str, action: Option<CallAction>) -> CallList {
     }
 }
 
+fn disk(path: &str, file: &str, value: &str) -> DeviceSetting {
+    DeviceSetting {
+        path: path.into(),
+        file: file.into(),
+        value: value.into(),
+        hint: false,
+    }
+}
+
 #[test]
 fn a_plain_plan_passes() {
     assert_eq!(plan().check(0), Ok(()));
@@ -33,7 +42,7 @@ fn a_plain_plan_passes() {
 #[test]
 fn each_hostile_field_is_refused_by_name() {
     type Spoil = fn(&mut ExecPlan);
-    let cases: [(&str, Spoil); 18] = [
+    let cases: [(&str, Spoil); 24] = [
         ("program", |plan| plan.program = "true".into()),
         ("program", |plan| plan.program = "/bin/../true".into()),
         ("argv", |plan| plan.argv.clear()),
@@ -84,6 +93,28 @@ fn each_hostile_field_is_refused_by_name() {
         }),
         ("seccomp.architectures", |plan| {
             plan.seccomp.architectures = Some(vec![Architecture::X86; 65])
+        }),
+        ("cgroup.subgroup", |plan| {
+            plan.cgroup.subgroup = Some("../b.service".into())
+        }),
+        ("cgroup.subgroup", |plan| {
+            plan.cgroup.subgroup = Some("cgroup.procs".into())
+        }),
+        ("cgroup.startup", |plan| {
+            drop(
+                plan.cgroup
+                    .startup
+                    .insert("cgroup.kill".into(), Default::default()),
+            )
+        }),
+        ("cgroup.devices", |plan| {
+            plan.cgroup.devices = vec![disk("/var/disk", "io.max", "rbps=1")]
+        }),
+        ("cgroup.devices", |plan| {
+            plan.cgroup.devices = vec![disk("/dev/sda", "cgroup.procs", "1")]
+        }),
+        ("cgroup.devices", |plan| {
+            plan.cgroup.devices = vec![disk("/dev/sda", "io.max", "rbps=1\n8:0 wbps=1")]
         }),
     ];
     for (field, spoil) in cases {

@@ -33,11 +33,15 @@ impl Machine<'_> {
             self.feed_watchdog();
         }
         if message.reloading {
-            self.state.said_reloading = true;
             // What was sent before the signal is about another reload.
             let began = message.monotonic_us.unwrap_or_default();
-            if self.state.phase == Phase::ReloadSignal && began >= self.state.reload_began_us {
-                self.enter(Phase::ReloadNotify);
+            match self.state.phase {
+                Phase::ReloadSignal if began >= self.state.reload_began_us => {
+                    self.enter(Phase::ReloadNotify);
+                }
+                Phase::ReloadSignal => {}
+                Phase::Running => self.reload_by_notify(),
+                _ => self.state.said_reloading = true,
             }
         }
         if let (Some(span), Some(deadline)) = (message.extend_timeout_us, self.state.deadline_us) {

@@ -79,12 +79,8 @@ impl Machine<'_> {
 
     /// Down: dead, failed, or waiting for the next start.
     pub(super) fn down(&mut self, may_restart: bool) {
-        let ran_out = self
-            .state
-            .cgroup
-            .as_deref()
-            .is_some_and(|group| self.host.ran_out_of_memory(group));
-        if ran_out && self.state.result == Outcome::Signal {
+        self.watch_memory();
+        if self.state.ran_out_of_memory && self.state.result == Outcome::Signal {
             self.state.result = Outcome::OomKill;
         }
         let restart = may_restart && self.shall_restart();

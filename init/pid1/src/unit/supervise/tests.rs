@@ -19,6 +19,8 @@ struct Paper {
     timers: Vec<(Timer, Option<u64>)>,
     processes: BTreeSet<i32>,
     refuse: Option<&'static str>,
+    /// Processes that the kernel has killed for want of memory.
+    killed_for_memory: u64,
     /// What a PIDFile= names.
     named: Option<i32>,
 }
@@ -81,8 +83,8 @@ impl Host for Paper {
     fn remove_pid_file(&mut self, pid_file: &str) {
         self.log.push(format!("remove {pid_file}"));
     }
-    fn ran_out_of_memory(&self, _: &str) -> bool {
-        false
+    fn killed_for_memory(&self, _: &str) -> u64 {
+        self.killed_for_memory
     }
     fn clean(&mut self, _: UnitId, state: &mut UnitState) {
         if self.processes.is_empty() {
@@ -626,4 +628,5 @@ fn status_and_a_watchdog_of_its_own_choice_are_taken() {
 }
 
 mod forking;
+mod memory;
 mod reloading;

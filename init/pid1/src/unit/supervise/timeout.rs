@@ -43,7 +43,10 @@ impl Machine<'_> {
                 self.blame(Outcome::Timeout);
                 self.stop_step_first();
             }
-            Phase::ReloadSignal | Phase::ReloadNotify => self.settle_up(),
+            Phase::ReloadSignal | Phase::ReloadNotify => {
+                self.state.said_reloading = false;
+                self.settle_up();
+            }
             Phase::Reload => {
                 if let Some(pid) = self.state.control {
                     self.host.signal(pid, libc::SIGKILL);

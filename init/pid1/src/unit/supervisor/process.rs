@@ -4,6 +4,7 @@ use spec_unit::control::{ExitStatus, ShutdownAction};
 use spec_unit::graph::UnitId;
 
 use super::super::spawn::ExecOutcome;
+use super::super::state::Phase;
 use super::super::supervise::{Host as _, Role};
 use super::Supervisor;
 use crate::notify::NotifySocket;
@@ -86,6 +87,7 @@ impl Supervisor {
     }
 
     fn ended(&mut self, pid: i32, id: UnitId, role: Role, status: ExitStatus) {
+        self.with_machine(id, |machine| machine.memory_changed());
         let Some(state) = self.states.get(id) else {
             return;
         };
@@ -158,7 +160,11 @@ impl Supervisor {
         if let Some(main) = message.main_pid {
             self.new_main(id, main);
         }
+        let before = self.phase(id);
         self.with_machine(id, |machine| machine.notified(&message));
+        if before == Phase::Running && self.phase(id) == Phase::ReloadNotify {
+            self.propagate_reload(id);
+        }
         self.announce(id);
         true
     }
@@ -216,9 +222,6 @@ impl Supervisor {
 
     pub(super) fn groups_changed(&mut self) {
         for group in self.host.cgroups.changed() {
-            if self.host.cgroups.populated(&group) {
-                continue;
-            }
             let Some(id) = self
                 .states
                 .iter()
@@ -226,6 +229,10 @@ impl Supervisor {
             else {
                 continue;
             };
+            self.with_machine(id, |machine| machine.memory_changed());
+            if self.host.cgroups.populated(&group) {
+                continue;
+            }
             if let (true, Some(state)) = (self.phase(id).is_down(), self.states.get_mut(id)) {
                 self.host.clean(id, state);
             }

@@ -1,6 +1,7 @@
 //! A shutdown as units see it: every one stops, who delays it is named, and at its deadline what is left is killed.
 
 use spec_unit::control::ShutdownAction;
+use spec_unit::directive::action::{Action, Haste};
 use spec_unit::graph::{JobKind, Transaction, UnitId};
 
 use super::super::job::Job;
@@ -17,6 +18,7 @@ const LAST_US: u64 = 3_000_000;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shutdown {
     action: ShutdownAction,
+    haste: Haste,
     pub(super) deadline_us: u64,
     pub(super) report_us: u64,
     killed: bool,
@@ -25,6 +27,18 @@ pub(super) struct Shutdown {
 impl Supervisor {
     /// Stops every unit, then the supervision.
     pub(in crate::unit) fn begin_shutdown(&mut self, action: ShutdownAction) {
+        self.begin_shutdown_as(Action {
+            shutdown: action,
+            haste: Haste::Orderly,
+        });
+    }
+
+    /// The same, or without stopping any unit.
+    pub(super) fn begin_shutdown_as(&mut self, action: Action) {
+        let Action {
+            shutdown: action,
+            haste,
+        } = action;
         if let Some(shutdown) = &mut self.shutdown {
             shutdown.action = action;
             return;
@@ -35,6 +49,7 @@ impl Supervisor {
         let (deadline_us, report_us) = (now.saturating_add(deadline), now + REPORT_US);
         self.shutdown = Some(Shutdown {
             action,
+            haste,
             deadline_us,
             report_us,
             killed: false,
@@ -42,6 +57,10 @@ impl Supervisor {
         self.jobs.drop_starts();
         // What is left was for starts that will not happen; a mount among it would keep a file system busy.
         self.host.handed.clear();
+        if haste != Haste::Orderly {
+            return;
+        }
+        self.set_starting(true);
         let up = |id: &UnitId| !matches!(self.phase(*id), Phase::Dead | Phase::Failed);
         let jobs = self
             .graph
@@ -93,10 +112,17 @@ impl Supervisor {
         self.jobs.iter().filter_map(delays).collect()
     }
 
+    /// Whether nothing at all is to be ended or written first.
+    pub(crate) fn goes_at_once(&self) -> bool {
+        self.shutdown
+            .is_some_and(|shutdown| shutdown.haste == Haste::Immediate)
+    }
+
     /// The action of a shutdown whose units have all stopped, or whose time is over.
     pub(crate) fn is_over(&self) -> Option<ShutdownAction> {
         let shutdown = self.shutdown?;
         let over = shutdown.killed && self.host.now_us() >= shutdown.deadline_us;
+        let over = over || shutdown.haste != Haste::Orderly;
         (over || self.jobs.iter().next().is_none()).then_some(shutdown.action)
     }
 }

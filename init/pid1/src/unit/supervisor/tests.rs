@@ -7,18 +7,18 @@ use spec_unit::directive::notify::NotifyAccess;
 use spec_unit::finding::Place;
 use spec_unit::unit::Unit;
 
-use super::super::supervise::Timer;
 use super::*;
 
+mod propagation;
 mod requests;
 
-struct Node {
-    supervisor: Supervisor,
-    folder: tempfile::TempDir,
+pub(super) struct Node {
+    pub(super) supervisor: Supervisor,
+    pub(super) folder: tempfile::TempDir,
 }
 
 impl Node {
-    fn with(units: &[(&str, &[(Relation, &str)])]) -> Self {
+    pub(super) fn with(units: &[(&str, &[(Relation, &str)])]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let config = Config {
@@ -29,6 +29,7 @@ impl Node {
             isolation_allowed: path("allowed"),
             shutdown_deadline: Duration::from_secs(90),
             target: "default.target".into(),
+            reboot_argument: path("reboot-argument"),
         };
         let mut supervisor = Supervisor::open(&config).unwrap();
         for (name, relations) in units {
@@ -48,7 +49,7 @@ impl Node {
         Self { supervisor, folder }
     }
 
-    fn start(&mut self, name: &str) {
+    pub(super) fn start(&mut self, name: &str) {
         self.supervisor.request(name, JobKind::Start).unwrap();
         self.supervisor.run_jobs();
     }
@@ -58,7 +59,7 @@ impl Node {
         self.supervisor.run_jobs();
     }
 
-    fn phase(&self, name: &str) -> Phase {
+    pub(super) fn phase(&self, name: &str) -> Phase {
         self.supervisor
             .phase(self.supervisor.graph.id(name).unwrap())
     }

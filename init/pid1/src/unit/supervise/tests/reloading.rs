@@ -87,3 +87,30 @@ fn one_that_dies_of_it_has_failed_and_one_that_is_stopped_meanwhile_stops() {
     story.machine().stop();
     story.stands(Phase::StopSigterm, Outcome::Success);
 }
+
+#[test]
+fn one_that_reloads_by_itself_is_followed_until_it_is_ready() {
+    for kind in ["notify", "notify-reload"] {
+        let mut story = up(&format!(
+            "[Service]\nType={kind}\nExecStart=/s\nTimeoutStartSec=5\n"
+        ));
+        says_reloading(&mut story, None);
+        story.stands(Phase::ReloadNotify, Outcome::Success);
+        assert!(story.machine().reload().is_err(), "it reloads already");
+        story.ready().stands(Phase::Running, Outcome::Success);
+        assert_eq!(story.paper.deadline(Timer::Phase), None);
+        says_reloading(&mut story, None);
+        story.runs_out(Timer::Phase);
+        story.stands(Phase::Running, Outcome::Success);
+    }
+}
+
+#[test]
+fn one_that_reloads_while_it_comes_up_is_reloading_once_it_is_up() {
+    let mut story = Story::begin("[Service]\nType=notify\nExecStart=/s\nExecStartPost=/p\n");
+    story.ready().stands(Phase::StartPost, Outcome::Success);
+    says_reloading(&mut story, None);
+    story.control_ends(OK);
+    story.stands(Phase::ReloadNotify, Outcome::Success);
+    story.ready().stands(Phase::Running, Outcome::Success);
+}
