@@ -13,15 +13,19 @@ pub mod cgroup;
 pub mod fd;
 pub mod folder;
 pub mod identity;
+pub mod keyring;
 pub mod limit;
+pub mod scheduling;
 pub mod stdio;
 
 pub use cgroup::Cgroup;
 pub use fd::{FdSlot, Fds, ListenFd, Namespace, NamespaceFd};
 pub use folder::{Directory, WorkingDirectory};
 pub use identity::{Capabilities, Credentials};
+pub use keyring::Keyring;
 pub use limit::{Resource, Rlimit};
-pub use stdio::{FileMode, Input, Output, Stdio};
+pub use scheduling::{CpuScheduling, IoScheduling, NumaMode, NumaNodes, NumaPolicy, Scheduling};
+pub use stdio::{FileMode, Input, Output, Stdio, Taken, Terminal};
 
 /// Most arguments of one command.
 pub const MAX_ARGUMENTS: usize = 4096;
@@ -58,6 +62,10 @@ pub struct ExecPlan {
     pub oom_score_adjust: Option<i32>,
     /// nice(2) value.
     pub nice: Option<i32>,
+    /// How it shares processors, memory and disks.
+    pub scheduling: Scheduling,
+    /// A session keyring of its own; none keeps PID 1's.
+    pub keyring: Option<Keyring>,
     /// SIGPIPE is ignored.
     pub ignore_sigpipe: bool,
     /// Where it is born and what holds there.
@@ -84,6 +92,8 @@ impl Default for ExecPlan {
             umask: 0o022,
             oom_score_adjust: None,
             nice: None,
+            scheduling: Scheduling::default(),
+            keyring: None,
             ignore_sigpipe: true,
             cgroup: Cgroup::default(),
             stdio: Stdio {
@@ -138,6 +148,11 @@ impl ExecPlan {
             .is_some_and(|score| !(-1000..=1000).contains(&score))
         {
             return Err("oom_score_adjust: must be -1000 to 1000".into());
+        }
+        self.capabilities.check()?;
+        self.scheduling.check()?;
+        if let Some(keyring) = &self.keyring {
+            keyring.check()?;
         }
         self.cgroup.check()?;
         self.stdio.check()?;

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::directive::{
     capability::CapabilitySettings, condition::Condition, dependency::Dependencies,
     description::Description, directory::Directories, environment::EnvironmentSettings, exec::Exec,
-    exit_status::ExitStatuses, identity::Identity, install::Install, kill::Kill, limit::Limits,
-    notify::Notify, process::Process, resource::Resources, restart::Restarts, service::ServiceKind,
+    exit_status::ExitStatuses, identity::Identity, install::Install, keyring::KeyringMode, kill::Kill, limit::Limits,
+    notify::Notify, process::Process, resource::Resources, restart::Restarts, scheduling::SchedulingSettings, service::ServiceKind,
     start_limit::StartLimit, stdio::StdioSettings, timeout::Timeouts,
     working_directory::WorkingDirectorySettings,
 };
@@ -158,4 +158,8 @@ pub struct Service {
     pub stdio: StdioSettings,
     /// UMask=, Nice= and their like.
     pub process: Process,
+    /// How it shares processors, memory and disks.
+    pub scheduling: SchedulingSettings,
+    /// Its session keyring.
+    pub keyring: KeyringMode,
 }

@@ -52,6 +52,19 @@ pub fn texts(text: &str) -> Result<Vec<String>, String> {
     Ok(split(text)?.into_iter().map(|word| word.text).collect())
 }
 
+/// Undoes the escapes of a text that is not split into words.
+pub fn unescape(text: &str) -> Result<String, String> {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => escape(&mut chars, &mut out)?,
+            other => out.push(other),
+        }
+    }
+    Ok(out)
+}
+
 fn escape(chars: &mut std::str::Chars<'_>, out: &mut String) -> Result<(), String> {
     let c = chars.next().ok_or("ends in a single backslash")?;
     let simple = match c {

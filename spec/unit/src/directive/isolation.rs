@@ -70,8 +70,6 @@ pub const ROWS: &[Directive] = &[
         "SystemCallArchitectures",
         "Only system calls of these architectures.",
     ),
-    row("SecureBits", "Secure bits of the process."),
-    row("KeyringMode", "A kernel keyring of its own."),
     row("DeviceAllow", "Only these devices."),
     row("DevicePolicy", "Which devices are allowed at all."),
     row("IPAddressAllow", "Only these addresses."),
@@ -87,7 +85,6 @@ pub const ROWS: &[Directive] = &[
 pub fn is_off(name: &str, text: &str) -> bool {
     match name {
         _ if text.is_empty() => true,
-        "KeyringMode" => text == "inherit",
         "DevicePolicy" => text == "auto",
         "ProtectProc" => text == "default",
         "ProcSubset" => text == "all",

@@ -24,6 +24,7 @@ pub mod exit_status;
 pub mod identity;
 pub mod install;
 pub mod isolation;
+pub mod keyring;
 pub mod kill;
 pub mod limit;
 pub mod notify;
@@ -31,6 +32,7 @@ pub mod other;
 pub mod process;
 pub mod resource;
 pub mod restart;
+pub mod scheduling;
 pub mod service;
 pub mod start_limit;
 pub mod stdio;
@@ -237,6 +239,14 @@ pub const FAMILIES: &[Family] = &[
         plan: Some(process::plan),
     },
     Family {
+        rows: scheduling::ROWS,
+        plan: Some(scheduling::plan),
+    },
+    Family {
+        rows: keyring::ROWS,
+        plan: Some(keyring::plan),
+    },
+    Family {
         rows: isolation::ROWS,
         plan: None,
     },
@@ -380,6 +390,11 @@ fn unit_section(unit: &Unit) -> &'static str {
 impl ExecPlan {
     /// The plan of one command of a service.
     pub fn of(planning: &Planning<'_>) -> Result<Self, String> {
+        let command = identity::command_of(planning.unit, planning.command);
+        let planning = &Planning {
+            command: &command,
+            ..*planning
+        };
         let mut plan = Self::default();
         for family in FAMILIES {
             if let Some(step) = family.plan {
