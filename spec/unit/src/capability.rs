@@ -56,6 +56,9 @@ impl CapabilitySet {
     /// Every capability known here.
     pub const ALL: Self = Self((1 << NAMES.len()) - 1);
 
+    /// CAP_SETPCAP alone: what PR_SET_SECUREBITS takes.
+    pub const SETPCAP: Self = Self(1 << 8);
+
     /// The set of the one capability of this name, in any case, with or without `CAP_`.
     pub fn named(name: &str) -> Option<Self> {
         let upper = name.to_ascii_uppercase();

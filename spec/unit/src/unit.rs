@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::directive::{
     capability::CapabilitySettings, condition::Condition, dependency::Dependencies,
     description::Description, directory::Directories, environment::EnvironmentSettings, exec::Exec,
-    exit_status::ExitStatuses, identity::Identity, install::Install, keyring::KeyringMode, kill::Kill, limit::Limits,
-    notify::Notify, process::Process, resource::Resources, restart::Restarts, scheduling::SchedulingSettings, service::ServiceKind,
+    exit_status::ExitStatuses, identity::Identity, install::Install, keyring::KeyringMode,
+    kill::Kill, limit::Limits, notify::Notify, process::Process, resource::Resources,
+    restart::Restarts, scheduling::SchedulingSettings, service::ServiceKind,
     start_limit::StartLimit, stdio::StdioSettings, timeout::Timeouts,
     working_directory::WorkingDirectorySettings,
 };

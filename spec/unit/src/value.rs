@@ -218,11 +218,19 @@ pub fn path(text: &str) -> Result<String, String> {
 /// Bytes in base 64, RFC 4648; blanks between the digits are nothing.
 pub fn base64(text: &str) -> Result<Vec<u8>, String> {
     let expected = || "is not base 64".to_string();
-    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    if digits.len() % 4 != 0 {
+    let digits: Vec<u8> = text
+        .bytes()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .collect();
+    if !digits.len().is_multiple_of(4) {
         return Err(expected());
     }
-    let end = digits.len() - digits.iter().rev().take_while(|byte| **byte == b'=').count();
+    let end = digits.len()
+        - digits
+            .iter()
+            .rev()
+            .take_while(|byte| **byte == b'=')
+            .count();
     let (digits, padding) = digits.split_at(end);
     if padding.len() > 2 {
         return Err(expected());
@@ -377,7 +385,9 @@ mod tests {
         for (text, bytes) in cases {
             assert_eq!(base64(text).as_deref(), Ok(bytes), "{text}");
         }
-        for bad in ["Z", "Zg", "Zh==", "Zg=", "Z===", "Zg==Zg==", "====", "Z-__", "Zm9v!"] {
+        for bad in [
+            "Z", "Zg", "Zh==", "Zg=", "Z===", "Zg==Zg==", "====", "Z-__", "Zm9v!",
+        ] {
             assert!(base64(bad).is_err(), "{bad}");
         }
     }

@@ -200,7 +200,8 @@ fn user_variables(planning: &Planning<'_>) -> Result<Vec<(String, String)>, Stri
     let login = login.unwrap_or(given.is_some());
     let root = || planning.host.accounts().user("root").unwrap_or_else(root);
     let user = given.unwrap_or_else(root);
-    let tells = |text: &str, nothing: &[&str]| login && !text.is_empty() && !nothing.contains(&text);
+    let tells =
+        |text: &str, nothing: &[&str]| login && !text.is_empty() && !nothing.contains(&text);
     let mut variables = vec![("USER", user.name.clone())];
     if login {
         variables.push(("LOGNAME", user.name));

@@ -45,7 +45,8 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
         return Ok(());
     }
     let (uid, gid) = super::identity::numbers_of(planning)?;
-    let variable = |(name, value): &(String, String)| (name == "INVOCATION_ID").then(|| value.clone());
+    let variable =
+        |(name, value): &(String, String)| (name == "INVOCATION_ID").then(|| value.clone());
     plan.keyring = Some(Keyring {
         uid,
         gid,

@@ -108,9 +108,21 @@ pub const ROWS: &[Directive] = &[
         "BOOLEAN",
         "<N> at the start of a line is its level; yes.",
     ),
-    tty("TTYReset", "BOOLEAN", "Before each command the modes of the terminal are set to sane ones; after the last they are left."),
-    tty("TTYVHangup", "BOOLEAN", "Before each command whoever has the terminal open is cut off; after the last nobody is."),
-    tty("TTYVTDisallocate", "BOOLEAN", "Before each command the virtual terminal is freed, any other terminal cleared; after the last it is left."),
+    tty(
+        "TTYReset",
+        "BOOLEAN",
+        "Before each command the modes of the terminal are set to sane ones; after the last they are left.",
+    ),
+    tty(
+        "TTYVHangup",
+        "BOOLEAN",
+        "Before each command whoever has the terminal open is cut off; after the last nobody is.",
+    ),
+    tty(
+        "TTYVTDisallocate",
+        "BOOLEAN",
+        "Before each command the virtual terminal is freed, any other terminal cleared; after the last it is left.",
+    ),
     tty("TTYRows", "NUMBER", "Lines of the terminal."),
     tty("TTYColumns", "NUMBER", "Columns of the terminal."),
 ];

@@ -224,7 +224,10 @@ fn a_privileged_command_keeps_pid_1s_rights_and_the_users_variables() {
     );
     assert_eq!(plan.environment["USER"], "etcd");
     let limited = super::tests::plan("ExecStart=+/bin/true\nSecureBits=noroot\nLimitCORE=0\n");
-    assert_eq!((limited.rlimits.len(), limited.capabilities.secure_bits), (1, 0));
+    assert_eq!(
+        (limited.rlimits.len(), limited.capabilities.secure_bits),
+        (1, 0)
+    );
 }
 
 #[test]
@@ -420,7 +423,10 @@ fn permissions_start_only_leaves_the_other_commands_root() {
         .unwrap()
     };
     let before = plan(&unit.service.exec.start_pre[0]);
-    assert_eq!((before.credentials, before.no_new_privileges), (None, false));
+    assert_eq!(
+        (before.credentials, before.no_new_privileges),
+        (None, false)
+    );
     assert_eq!(
         plan(&unit.service.exec.start[0])
             .credentials

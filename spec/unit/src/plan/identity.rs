@@ -37,7 +37,9 @@ impl Capabilities {
     pub(super) fn check(&self) -> Result<(), String> {
         match self.secure_bits & !SECURE_BITS {
             0 => Ok(()),
-            odd => Err(format!("capabilities.secure_bits: {odd:#x} is no secure bit")),
+            odd => Err(format!(
+                "capabilities.secure_bits: {odd:#x} is no secure bit"
+            )),
         }
     }
 }

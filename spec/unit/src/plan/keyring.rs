@@ -22,7 +22,9 @@ impl Keyring {
         match &self.invocation {
             Some(text) if self.invocation_bytes().is_none() => {
                 let text: String = text.chars().take(64).collect();
-                Err(format!("keyring.invocation: {text:?} is not 32 hexadecimal digits"))
+                Err(format!(
+                    "keyring.invocation: {text:?} is not 32 hexadecimal digits"
+                ))
             }
             _ => Ok(()),
         }

@@ -12,6 +12,8 @@ use super::order::journal_header;
 use super::step::Syscall;
 use super::*;
 
+mod process;
+
 /// Writes steps down; fails at one of them.
 #[derive(Default)]
 struct Recorder {

@@ -60,7 +60,8 @@ fn a_search_path_finds_the_program_and_is_its_path() {
     let found = plan("ExecSearchPath=/opt/bin:/usr/bin\nExecSearchPath=/x/\n");
     assert_eq!(found.program, "/usr/bin/sleep");
     assert_eq!(found.environment["PATH"], "/opt/bin:/usr/bin:/x");
-    let (unit, findings) = read("[Service]\nExecStart=sleep\nExecSearchPath=/opt\nExecSearchPath=a\n");
+    let (unit, findings) =
+        read("[Service]\nExecStart=sleep\nExecSearchPath=/opt\nExecSearchPath=a\n");
     assert_eq!(findings.len(), 1, "not an absolute path");
     let planning = Planning {
         unit: &unit,
@@ -82,7 +83,14 @@ fn the_user_is_told_always_and_his_home_if_he_logs_in() {
     let login = names("SetLoginEnvironment=yes\n");
     assert_eq!(login, ["root", "root", "/root", "/bin/sh"]);
     let etcd = names("User=etcd\n");
-    assert_eq!(etcd, ["etcd", "etcd", "/var/lib/etcd", ""], "nologin is no shell");
-    assert_eq!(names("User=etcd\nSetLoginEnvironment=no\n"), ["etcd", "", "", ""]);
+    assert_eq!(
+        etcd,
+        ["etcd", "etcd", "/var/lib/etcd", ""],
+        "nologin is no shell"
+    );
+    assert_eq!(
+        names("User=etcd\nSetLoginEnvironment=no\n"),
+        ["etcd", "", "", ""]
+    );
     assert_eq!(names("User=77\n"), ["77", "77", "", ""], "/ is no home");
 }

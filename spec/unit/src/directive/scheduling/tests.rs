@@ -37,15 +37,24 @@ fn a_policy_brings_the_priority_into_its_range() {
     assert_eq!(cpu(given), (1, 50, false));
     let both = "CPUSchedulingPolicy=fifo\nCPUSchedulingPriority=7\nCPUSchedulingResetOnFork=1\n";
     assert_eq!(cpu(both), (1, 7, true));
-    assert_eq!(cpu(&format!("{both}CPUSchedulingPolicy=batch\n")), (3, 0, true));
+    assert_eq!(
+        cpu(&format!("{both}CPUSchedulingPolicy=batch\n")),
+        (3, 0, true)
+    );
     assert_eq!(cpu("CPUSchedulingPolicy=idle\n"), (5, 0, false));
-    assert_eq!(settings("CPUSchedulingPolicy=fast\nCPUSchedulingPriority=100\n").1, 2);
+    assert_eq!(
+        settings("CPUSchedulingPolicy=fast\nCPUSchedulingPriority=100\n").1,
+        2
+    );
 }
 
 #[test]
 fn lists_of_processors_add_up_until_an_empty_one() {
     let cpus = |text: &str| scheduling(text).cpus.into_iter().collect::<Vec<_>>();
-    assert_eq!(cpus("CPUAffinity=0-2,5 7\nCPUAffinity=2-3\n"), [0, 1, 2, 3, 5, 7]);
+    assert_eq!(
+        cpus("CPUAffinity=0-2,5 7\nCPUAffinity=2-3\n"),
+        [0, 1, 2, 3, 5, 7]
+    );
     assert_eq!(cpus("CPUAffinity=0\nCPUAffinity=\nCPUAffinity=1\n"), [1]);
     for bad in ["3-1", "8192", "a", "1-", "-1", "numa"] {
         let (settings, warned) = settings(&format!("CPUAffinity={bad}\n"));
@@ -77,8 +86,14 @@ fn disks_default_to_best_effort_4_and_are_reset_together() {
     let io = |text: &str| scheduling(text).io.map(|io| (io.class, io.priority));
     assert_eq!(io("IOSchedulingClass=idle\n"), Some((3, 4)));
     assert_eq!(io("IOSchedulingPriority=0\n"), Some((2, 0)));
-    assert_eq!(io("IOSchedulingClass=realtime\nIOSchedulingPriority=7\n"), Some((1, 7)));
-    assert_eq!(io("IOSchedulingClass=realtime\nIOSchedulingPriority=\n"), None);
+    assert_eq!(
+        io("IOSchedulingClass=realtime\nIOSchedulingPriority=7\n"),
+        Some((1, 7))
+    );
+    assert_eq!(
+        io("IOSchedulingClass=realtime\nIOSchedulingPriority=\n"),
+        None
+    );
 }
 
 #[test]
@@ -92,11 +107,20 @@ fn slack_is_nanoseconds_and_infinity_leaves_it() {
 #[test]
 fn mappings_are_ored_by_name_or_in_hexadecimal() {
     let filter = |text: &str| scheduling(text).coredump_filter;
-    assert_eq!(filter("CoredumpFilter=default private-dax shared-dax\n"), Some(0x1b3));
-    assert_eq!(filter("CoredumpFilter=0x100 10\nCoredumpFilter=shared-huge\n"), Some(0x150));
+    assert_eq!(
+        filter("CoredumpFilter=default private-dax shared-dax\n"),
+        Some(0x1b3)
+    );
+    assert_eq!(
+        filter("CoredumpFilter=0x100 10\nCoredumpFilter=shared-huge\n"),
+        Some(0x150)
+    );
     assert_eq!(filter("CoredumpFilter=all\n"), Some(u32::MAX));
     assert_eq!(filter("CoredumpFilter=1\nCoredumpFilter=\n"), None);
-    assert_eq!(settings("CoredumpFilter=1 stack\n"), (SchedulingSettings::default(), 1));
+    assert_eq!(
+        settings("CoredumpFilter=1 stack\n"),
+        (SchedulingSettings::default(), 1)
+    );
 }
 
 proptest! {

@@ -53,7 +53,9 @@ fn a_terminal_is_made_ready_where_one_is_used() {
     };
     let terminal = stdio(&format!("{asked}StandardError=tty\n")).terminal;
     assert_eq!(terminal, Some(expected));
-    let terminal = stdio("TTYPath=/dev/tty9\nTTYRows=25\nTTYRows=\nTTYReset=yes\n").terminal.unwrap();
+    let terminal = stdio("TTYPath=/dev/tty9\nTTYRows=25\nTTYRows=\nTTYReset=yes\n")
+        .terminal
+        .unwrap();
     assert_eq!((terminal.path.as_str(), terminal.rows), ("/dev/tty9", 0));
     let (_, findings) = read("[Service]\nTTYRows=70000\n");
     assert_eq!(findings.len(), 1);
