@@ -159,6 +159,8 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
     let path = search_path(planning.unit).collect::<Vec<_>>().join(":");
     variables.insert("PATH".into(), path);
     variables.extend(user_variables(planning)?);
+    let term = super::stdio::term(planning.unit);
+    variables.extend(term.map(|term| ("TERM".to_string(), term.to_string())));
     variables.extend(planning.variables.iter().cloned());
     variables.extend(settings.variables.iter().cloned());
     for file in &settings.files {

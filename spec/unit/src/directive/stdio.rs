@@ -54,6 +54,7 @@ const fn tty(name: &'static str, value: &'static str, documentation: &'static st
     }
 }
 
+const CONSOLE: &str = "/dev/console";
 const OUTPUTS: &str = "inherit|null|journal|kmsg|tty|file:PATH|append:PATH|truncate:PATH";
 
 /// The directives of this family.
@@ -90,7 +91,7 @@ pub const ROWS: &[Directive] = &[
     row(
         "TTYPath",
         "PATH",
-        "The terminal that tty means; /dev/console.",
+        "The terminal that tty means; /dev/console. Sets TERM.",
     ),
     row(
         "SyslogIdentifier",
@@ -261,6 +262,25 @@ fn output(text: &str) -> Result<Option<Output>, String> {
     }
 }
 
+/// TERM of a service that has to do with a terminal: the console and virtual terminals are `linux`, as for systemd.
+pub(super) fn term(unit: &Unit) -> Option<&'static str> {
+    let settings = &unit.service.stdio;
+    let writes = [&settings.output, &settings.error];
+    let writes = writes.map(|output| matches!(output, Some(Output::Tty(_))));
+    let reads = matches!(settings.input, Some(Input::Tty { .. }));
+    if !reads && !writes.contains(&true) && settings.tty.is_none() {
+        return None;
+    }
+    let tty = settings.tty.as_deref().unwrap_or(CONSOLE);
+    let number = tty.strip_prefix("/dev/tty").unwrap_or_default();
+    let virtual_one = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    Some(if tty == CONSOLE || virtual_one {
+        "linux"
+    } else {
+        "vt220"
+    })
+}
+
 /// Standard input, whose terminal has this path.
 fn planned_input(settings: &StdioSettings, tty: &str) -> Input {
     match &settings.input {
@@ -276,7 +296,7 @@ fn planned_input(settings: &StdioSettings, tty: &str) -> Input {
 
 pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), String> {
     let settings = &planning.unit.service.stdio;
-    let tty = settings.tty.as_deref().unwrap_or("/dev/console");
+    let tty = settings.tty.as_deref().unwrap_or(CONSOLE);
     let output = |output: &Option<Output>, default| match output {
         Some(Output::Tty(_)) => Output::Tty(tty.into()),
         Some(output) => output.clone(),

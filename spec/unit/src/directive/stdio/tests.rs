@@ -60,3 +60,19 @@ fn a_terminal_is_made_ready_where_one_is_used() {
     let (_, findings) = read("[Service]\nTTYRows=70000\n");
     assert_eq!(findings.len(), 1);
 }
+
+#[test]
+fn a_service_on_a_terminal_is_told_what_kind_it_is() {
+    let term = |text: &str| {
+        plan(&format!("ExecStart=/bin/a\n{text}"))
+            .environment
+            .remove("TERM")
+    };
+    assert_eq!(term(""), None);
+    assert_eq!(term("StandardInput=tty\n").as_deref(), Some("linux"));
+    assert_eq!(term("TTYPath=/dev/tty12\n").as_deref(), Some("linux"));
+    let serial = "StandardError=tty\nTTYPath=/dev/ttyS0\n";
+    assert_eq!(term(serial).as_deref(), Some("vt220"));
+    let own = format!("{serial}Environment=TERM=xterm\n");
+    assert_eq!(term(&own).as_deref(), Some("xterm"));
+}
