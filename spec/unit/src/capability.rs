@@ -58,6 +58,8 @@ impl CapabilitySet {
 
     /// CAP_SYS_ADMIN.
     pub const SYS_ADMIN: Self = Self(1 << 21);
+    /// CAP_SETPCAP alone: what PR_SET_SECUREBITS takes.
+    pub const SETPCAP: Self = Self(1 << 8);
 
     /// The set of the one capability of this name, in any case, with or without `CAP_`.
     pub fn named(name: &str) -> Option<Self> {

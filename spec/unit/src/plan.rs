@@ -15,9 +15,11 @@ pub mod fd;
 pub mod filter;
 pub mod folder;
 pub mod identity;
+pub mod keyring;
 pub mod limit;
 pub mod mount;
 pub mod namespace;
+pub mod scheduling;
 pub mod seccomp;
 pub mod stdio;
 
@@ -25,13 +27,15 @@ pub use cgroup::{Cgroup, DEVICES, DeviceSetting, Startup, is_subgroup};
 pub use fd::{FdSlot, Fds, ListenFd, Namespace, NamespaceFd};
 pub use folder::{Directory, WorkingDirectory};
 pub use identity::{Capabilities, Credentials};
+pub use keyring::Keyring;
 pub use limit::{Resource, Rlimit};
 pub use mount::{Content, Mount, Mounts};
 pub use namespace::{IdMaps, IdRange, Namespaces, Sharing};
+pub use scheduling::{CpuScheduling, IoScheduling, NumaMode, NumaNodes, NumaPolicy, Scheduling};
 pub use seccomp::{
     AddressFamilies, Architecture, CallAction, CallList, CallWord, FilterPrivilege, Seccomp,
 };
-pub use stdio::{FileMode, Input, Output, Stdio};
+pub use stdio::{FileMode, Input, Output, Stdio, Taken, Terminal};
 
 /// Most arguments of one command.
 pub const MAX_ARGUMENTS: usize = 4096;
@@ -72,6 +76,10 @@ pub struct ExecPlan {
     pub oom_score_adjust: Option<i32>,
     /// nice(2) value.
     pub nice: Option<i32>,
+    /// How it shares processors, memory and disks.
+    pub scheduling: Scheduling,
+    /// A session keyring of its own; none keeps PID 1's.
+    pub keyring: Option<Keyring>,
     /// SIGPIPE is ignored.
     pub ignore_sigpipe: bool,
     /// Where it is born and what holds there.
@@ -104,6 +112,8 @@ impl Default for ExecPlan {
             umask: 0o022,
             oom_score_adjust: None,
             nice: None,
+            scheduling: Scheduling::default(),
+            keyring: None,
             ignore_sigpipe: true,
             cgroup: Cgroup::default(),
             stdio: Stdio {
@@ -171,6 +181,11 @@ impl ExecPlan {
             return Err("personality: must be 0 or 8".into());
         }
         self.seccomp.check()?;
+        self.capabilities.check()?;
+        self.scheduling.check()?;
+        if let Some(keyring) = &self.keyring {
+            keyring.check()?;
+        }
         self.cgroup.check()?;
         self.mounts.check()?;
         self.namespaces.check()?;

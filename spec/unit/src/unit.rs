@@ -11,11 +11,11 @@ use crate::directive::{
     condition::Condition, credential::CredentialSettings, dependency::Dependencies,
     description::Description, device::DeviceSettings, directory::Directories,
     environment::EnvironmentSettings, exec::Exec, exit_status::ExitStatuses, identity::Identity,
-    install::Install, kill::Kill, limit::Limits, mount::MountSettings,
+    install::Install, keyring::KeyringMode, kill::Kill, limit::Limits, mount::MountSettings,
     namespace::NamespaceSettings, notify::Notify, process::Process, protect::Protection,
-    resource::Resources, restart::Restarts, root::RootSettings, seccomp::SeccompSettings,
-    service::ServiceKind, start_limit::StartLimit, stdio::StdioSettings, timeout::Timeouts,
-    working_directory::WorkingDirectorySettings,
+    resource::Resources, restart::Restarts, root::RootSettings, scheduling::SchedulingSettings,
+    seccomp::SeccompSettings, service::ServiceKind, start_limit::StartLimit, stdio::StdioSettings,
+    timeout::Timeouts, working_directory::WorkingDirectorySettings,
 };
 use crate::finding::{Finding, Place};
 use crate::name::UnitType;
@@ -180,4 +180,8 @@ pub struct Service {
     pub devices: DeviceSettings,
     /// Which addresses it may talk to.
     pub addresses: AddressSettings,
+    /// How it shares processors, memory and disks.
+    pub scheduling: SchedulingSettings,
+    /// Its session keyring.
+    pub keyring: KeyringMode,
 }

@@ -42,6 +42,27 @@ const SPANS: &[(&str, u64)] = &[
 
 /// A span of time in microseconds; none is `infinity`. A number alone is seconds.
 pub fn span_us(text: &str) -> Result<Option<u64>, String> {
+    span(text, |unit| match unit {
+        "" => Some(1_000_000),
+        unit => microseconds(unit),
+    })
+}
+
+/// A span of time in nanoseconds; none is `infinity`. A number alone is nanoseconds.
+pub fn span_ns(text: &str) -> Result<Option<u64>, String> {
+    span(text, |unit| match unit {
+        "" | "ns" | "nsec" => Some(1),
+        unit => microseconds(unit)?.checked_mul(1000),
+    })
+}
+
+fn microseconds(unit: &str) -> Option<u64> {
+    let found = SPANS.iter().find(|(name, _)| *name == unit);
+    found.map(|(_, scale)| *scale)
+}
+
+/// The sum of the numbers, each times what its unit stands for.
+fn span(text: &str, scale: impl Fn(&str) -> Option<u64>) -> Result<Option<u64>, String> {
     let expected = || {
         format!(
             "{text:?} is not a span of time; write such as \"5s\", \"1min 30s\" or \"infinity\""
@@ -64,14 +85,7 @@ pub fn span_us(text: &str) -> Result<Option<u64>, String> {
         let tail = tail.trim_start();
         let letters = tail.len() - tail.trim_start_matches(|c: char| c.is_alphabetic()).len();
         let (unit, tail) = tail.split_at(letters);
-        let scale = match unit {
-            "" => 1_000_000,
-            unit => SPANS
-                .iter()
-                .find(|(name, _)| *name == unit)
-                .map(|(_, scale)| *scale)
-                .ok_or_else(expected)?,
-        };
+        let scale = scale(unit).ok_or_else(expected)?;
         total = total
             .checked_add(scaled(number, scale).ok_or_else(expected)?)
             .ok_or_else(expected)?;
@@ -201,6 +215,55 @@ pub fn path(text: &str) -> Result<String, String> {
     }
 }
 
+/// Bytes in base 64, RFC 4648; blanks between the digits are nothing.
+pub fn base64(text: &str) -> Result<Vec<u8>, String> {
+    let expected = || "is not base 64".to_string();
+    let digits: Vec<u8> = text
+        .bytes()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .collect();
+    if !digits.len().is_multiple_of(4) {
+        return Err(expected());
+    }
+    let end = digits.len()
+        - digits
+            .iter()
+            .rev()
+            .take_while(|byte| **byte == b'=')
+            .count();
+    let (digits, padding) = digits.split_at(end);
+    if padding.len() > 2 {
+        return Err(expected());
+    }
+    let mut bytes = Vec::with_capacity(digits.len() / 4 * 3 + 2);
+    for four in digits.chunks(4) {
+        let mut bits = 0u32;
+        for digit in four {
+            bits = bits << 6 | sextet(*digit).ok_or_else(expected)?;
+        }
+        let [_, whole @ ..] = (bits << (6 * (4 - four.len()))).to_be_bytes();
+        let kept = four.len() - 1;
+        // What is left over of the last digit must be nothing.
+        if whole.iter().skip(kept).any(|byte| *byte != 0) {
+            return Err(expected());
+        }
+        bytes.extend(whole.iter().take(kept));
+    }
+    Ok(bytes)
+}
+
+fn sextet(digit: u8) -> Option<u32> {
+    let value = match digit {
+        b'A'..=b'Z' => digit - b'A',
+        b'a'..=b'z' => digit - b'a' + 26,
+        b'0'..=b'9' => digit - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    };
+    Some(u32::from(value))
+}
+
 /// Signals by name as numbered on x86-64 and arm64.
 const SIGNALS: &[(&str, i32)] = &[
     ("HUP", 1),
@@ -283,6 +346,9 @@ mod tests {
         }
         assert_eq!(span_us("100ms"), Ok(Some(100_000)));
         assert_eq!(span_us("infinity"), Ok(None));
+        assert_eq!(span_ns("50"), Ok(Some(50)));
+        assert_eq!(span_ns("1us 5ns"), Ok(Some(1005)));
+        assert_eq!(span_ns("2s"), Ok(Some(2_000_000_000)));
         for bad in [
             "",
             "s",
@@ -308,6 +374,25 @@ mod tests {
     }
 
     #[test]
+    fn base_64_is_read_and_nothing_else() {
+        let cases: [(&str, &[u8]); 5] = [
+            ("", b""),
+            ("Zg==", b"f"),
+            ("Zm8=", b"fo"),
+            ("Zm9v", b"foo"),
+            ("Zm9v IAD/ ++8=", b"foo \0\xff\xfb\xef"),
+        ];
+        for (text, bytes) in cases {
+            assert_eq!(base64(text).as_deref(), Ok(bytes), "{text}");
+        }
+        for bad in [
+            "Z", "Zg", "Zh==", "Zg=", "Z===", "Zg==Zg==", "====", "Z-__", "Zm9v!",
+        ] {
+            assert!(base64(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn modes_paths_and_signals() {
         assert_eq!(mode("0755"), Ok(0o755));
         assert!(mode("0888").is_err() && mode("+7").is_err() && mode("17777").is_err());
@@ -322,7 +407,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_a_parser_panic(text in "\\PC{0,40}") {
-            let _ = (span_us(&text), size(&text), amount(&text), mode(&text), path(&text), signal(&text));
+            let _ = (span_us(&text), size(&text), amount(&text), mode(&text), path(&text), signal(&text), base64(&text));
         }
     }
 }

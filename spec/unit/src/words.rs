@@ -52,17 +52,17 @@ pub fn texts(text: &str) -> Result<Vec<String>, String> {
     Ok(split(text)?.into_iter().map(|word| word.text).collect())
 }
 
-/// A whole value with its C escapes undone, as bytes.
-pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
-    let mut out = String::new();
+/// Undoes the escapes of a text that is not split into words.
+pub fn unescape(text: &str) -> Result<String, String> {
+    let mut out = String::with_capacity(text.len());
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
         match c {
             '\\' => escape(&mut chars, &mut out)?,
-            c => out.push(c),
+            other => out.push(other),
         }
     }
-    Ok(out.into_bytes())
+    Ok(out)
 }
 
 fn escape(chars: &mut std::str::Chars<'_>, out: &mut String) -> Result<(), String> {

@@ -221,7 +221,7 @@ fn chrony_has_each_wall_it_asks_for() {
         unit.service.environment.variables,
         [("DAEMON_OPTS".to_string(), "-F 1".to_string())]
     );
-    assert!(unit.service.exec.start[0].privileged);
+    assert!(unit.service.exec.start[0].keeps_user);
 }
 
 #[test]

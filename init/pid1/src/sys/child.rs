@@ -16,6 +16,10 @@ use spec_unit::seccomp::Instruction;
 use crate::unit::spawn::exec::Exec;
 use crate::unit::spawn::step::{Attributes, Failure, Step, Syscall};
 
+mod keyring;
+mod scheduling;
+mod stream;
+
 /// Carries steps out for real.
 #[derive(Debug)]
 pub(crate) struct Kernel {
@@ -63,6 +67,7 @@ impl Syscall for Kernel {
     fn call(&mut self, step: &mut Step) -> Result {
         match step {
             Step::Signals { ignore_pipe } => signals(*ignore_pipe),
+            Step::Idle(fd) => stream::idle(*fd),
             Step::Session => {
                 // SAFETY: takes no pointer.
                 check(unsafe { libc::setsid() }).map(drop)
@@ -73,15 +78,26 @@ impl Syscall for Kernel {
                 soft,
                 hard,
             } => limit(*resource, *soft, *hard),
+            Step::CoredumpFilter(text) => write_file(c"/proc/self/coredump_filter", text),
+            Step::CpuScheduling { policy, priority } => {
+                scheduling::cpu_scheduling(*policy, *priority)
+            }
             Step::Nice(nice) => {
                 // SAFETY: takes no pointer.
                 check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, *nice) }).map(drop)
             }
+            Step::CpuAffinity(mask) => scheduling::cpu_affinity(mask),
+            Step::NumaPolicy { mode, nodes, all } => scheduling::numa_policy(*mode, nodes, *all),
+            Step::IoPriority(priority) => scheduling::io_priority(*priority),
+            Step::TimerSlack(ns) => prctl(libc::PR_SET_TIMERSLACK, *ns, 0),
+            Step::TerminalSetup(setup) => stream::set_up(setup),
+            Step::Data { bytes, to } => stream::data(bytes, *to),
             Step::Open { path, flags, to } => open(path, *flags, *to),
-            Step::Terminal { path, to } => terminal(path, *to),
+            Step::Terminal { path, taken, to } => stream::terminal(path, *taken, *to),
             Step::Journal { path, header, to } => journal(path, header, *to),
             Step::Duplicate { from, to } => duplicate(*from, *to),
             Step::Directory(folder) => folder::make(folder),
+            Step::Keyring(keyring) => keyring::join(keyring),
             Step::Namespace { fd, kind } => {
                 // SAFETY: takes no pointer.
                 check(unsafe { libc::setns(*fd, *kind) }).map(drop)
@@ -181,12 +197,14 @@ impl Syscall for Kernel {
                 permitted,
                 inheritable,
             } => capabilities(*permitted, *inheritable),
+            Step::Inheritable(set) => inheritable(*set),
             Step::Ambient(capability) => prctl(
                 libc::PR_CAP_AMBIENT,
                 libc::PR_CAP_AMBIENT_RAISE as u64,
                 u64::from(*capability),
             ),
             Step::WorkingDirectory { path, missing_ok } => working_directory(path, *missing_ok),
+            Step::SecureBits(bits) => prctl(libc::PR_SET_SECUREBITS, u64::from(*bits), 0),
             Step::NoNewPrivileges => prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0),
             Step::CloseFrom(first) => {
                 let flags = libc::CLOSE_RANGE_CLOEXEC;
@@ -304,13 +322,6 @@ fn duplicate(from: RawFd, to: RawFd) -> Result {
     }
 }
 
-fn terminal(path: &CStr, to: RawFd) -> Result {
-    open(path, libc::O_RDWR, to)?;
-    // SAFETY: takes no pointer. A terminal of another session stays where it is: that is no failure.
-    unsafe { libc::ioctl(to, libc::TIOCSCTTY, 0) };
-    Ok(())
-}
-
 /// A stream to the journal with its header sent; the kernel log if the journal is away or does not keep up.
 fn journal(path: &CStr, header: &[u8], to: RawFd) -> Result {
     match journal_stream(path, header) {
@@ -362,14 +373,30 @@ fn uid_of(uid: u32, keep: bool) -> Result {
     check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) } as c_int).map(drop)
 }
 
+const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+
 /// Makes one set permitted and effective, another inheritable.
 fn capabilities(permitted: u64, inheritable: u64) -> Result {
-    const VERSION_3: u32 = 0x2008_0522;
-    let header: [u32; 2] = [VERSION_3, 0];
+    let header: [u32; 2] = [CAPABILITY_VERSION_3, 0];
     let (low, high) = (permitted as u32, (permitted >> 32) as u32);
     let (kept_low, kept_high) = (inheritable as u32, (inheritable >> 32) as u32);
     let data: [u32; 6] = [low, low, kept_low, high, high, kept_high];
     // SAFETY: header and data have the layout of linux/capability.h, version 3.
+    check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) } as c_int)
+        .map(drop)
+}
+
+/// Makes a set inheritable besides what is so already.
+fn inheritable(set: u64) -> Result {
+    let mut header: [u32; 2] = [CAPABILITY_VERSION_3, 0];
+    let mut data = [0u32; 6];
+    // SAFETY: header and data have the layout of linux/capability.h, version 3.
+    let result = unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), data.as_mut_ptr()) };
+    check(result as c_int)?;
+    let [_, _, low, _, _, high] = &mut data;
+    *low |= set as u32;
+    *high |= (set >> 32) as u32;
+    // SAFETY: as above.
     check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) } as c_int)
         .map(drop)
 }

@@ -5,16 +5,18 @@ use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use spec_unit::account::Accounts;
 use spec_unit::control::ExitStatus;
 use spec_unit::directive::Planning;
 use spec_unit::directive::notify::NotifyAccess;
+use spec_unit::directive::service::ServiceType;
 use spec_unit::graph::UnitId;
 use spec_unit::plan::filter::Filters;
 use spec_unit::plan::{self, Directory, ExecPlan};
 use spec_unit::specifier::Facts;
+use spec_unit::unit::Unit;
 use spec_unit::value::signal_name;
 
 use super::dynamic_user::DynamicUsers;
@@ -59,6 +61,8 @@ pub(crate) struct NodeHost {
     emptiers: BTreeMap<i32, String>,
     /// How many folders were removed.
     removals: u64,
+    /// Has something to read once no job is left, for the services of Type=idle that wait for it.
+    idle: Option<OwnedFd>,
 }
 
 impl NodeHost {
@@ -78,6 +82,7 @@ impl NodeHost {
             pidfds: BTreeMap::new(),
             emptiers: BTreeMap::new(),
             removals: 0,
+            idle: None,
         };
         host.events.add(host.cgroups.events(), Source::Cgroups)?;
         Ok(host)
@@ -90,6 +95,28 @@ impl NodeHost {
         }
         if let Some((_, report)) = self.reports.remove(&pid) {
             self.events.remove(&report.socket);
+        }
+    }
+
+    /// What a service of Type=idle waits for, made anew once no job was left.
+    pub(crate) fn idle(&mut self) -> Result<OwnedFd, String> {
+        let idle = match self.idle.take() {
+            Some(idle) => Ok(idle),
+            None => eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK),
+        };
+        let idle = idle.map_err(|cause| format!("eventfd: {cause}"))?;
+        let copy = idle
+            .try_clone()
+            .map_err(|cause| format!("eventfd: {cause}"));
+        self.idle = Some(idle);
+        copy
+    }
+
+    /// No job is left: services of Type=idle run now.
+    pub(crate) fn no_job_left(&mut self) {
+        if let Some(idle) = self.idle.take() {
+            // Whoever it does not reach waits no longer than a few seconds.
+            let _ = rustix::io::write(&idle, &1u64.to_ne_bytes());
         }
     }
 
@@ -173,6 +200,11 @@ impl NodeHost {
             (None, None) => Err("has nothing to run".into()),
         }
     }
+}
+
+fn is_idle(unit: &Unit) -> bool {
+    let service = &unit.service;
+    service.kind.kind(!service.exec.start.is_empty()) == ServiceType::Idle
 }
 
 /// Variables that PID 1 adds, systemd.exec(5) "Environment Variables Set or Propagated by the Service Manager".
@@ -291,9 +323,17 @@ impl Host for NodeHost {
         if let Some(message) = most_open_files().and_then(|most| lowered(&plan, most)) {
             self.say(Level::Warning, name, &message);
         }
+        let idle = match (service.role, service.command) {
+            (Role::Main, Some(_)) if is_idle(service.unit) => Some(self.idle()?),
+            _ => None,
+        };
         let shared = self.namespaces.entry(service.id).or_default();
-        let spawned = spawn::spawn(&plan, name, Some(group.as_fd()), &fds, shared)
-            .map_err(|cause| format!("process: {cause}"))?;
+        let group = Some(group.as_fd());
+        let spawned = match &idle {
+            Some(idle) => spawn::spawn_idle(&plan, name, group, &fds, shared, idle.as_fd()),
+            None => spawn::spawn(&plan, name, group, &fds, shared),
+        };
+        let spawned = spawned.map_err(|cause| format!("process: {cause}"))?;
         self.take(spawned, service.id, service.role)
     }
 

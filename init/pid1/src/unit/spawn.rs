@@ -17,6 +17,7 @@ pub(crate) mod exec;
 mod mounts;
 mod order;
 mod report;
+mod scheduling;
 pub(crate) mod step;
 
 pub(crate) use order::steps;
@@ -40,7 +41,30 @@ pub(crate) fn spawn(
     fds: &[OwnedFd],
     shared: &UnitNamespaces,
 ) -> io::Result<Spawned> {
+    carry_out(steps(plan, unit, fds, shared)?, plan, cgroup)
+}
+
+/// The same, of a plan whose program runs once `idle` has something to read, or after a few seconds.
+pub(crate) fn spawn_idle(
+    plan: &ExecPlan,
+    unit: &str,
+    cgroup: Option<BorrowedFd<'_>>,
+    fds: &[OwnedFd],
+    shared: &UnitNamespaces,
+    idle: BorrowedFd<'_>,
+) -> io::Result<Spawned> {
     let mut steps = steps(plan, unit, fds, shared)?;
+    // After the signals, so that it can be stopped as it waits.
+    let place = steps.len().min(1);
+    steps.insert(place, Step::Idle(idle.as_raw_fd()));
+    carry_out(steps, plan, cgroup)
+}
+
+fn carry_out(
+    mut steps: Vec<Step>,
+    plan: &ExecPlan,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> io::Result<Spawned> {
     let names: Vec<(&'static str, i32)> = steps.iter().map(Step::name_and_code).collect();
     let (read, write) = sys::clone::pair()?;
     let mut kernel = sys::child::Kernel::new(write.as_raw_fd(), mounts::slots(&steps));

@@ -271,7 +271,9 @@ impl Machine<'_> {
         };
         match (self.run(role), self.kind()) {
             (Some(Err(message)), _) => self.fail_to_run(message),
-            (None, _) | (Some(Ok(())), ServiceType::Simple) => self.start_post(),
+            (None, _) | (Some(Ok(())), ServiceType::Simple | ServiceType::Idle) => {
+                self.start_post();
+            }
             (Some(Ok(())), _) => {}
         }
     }

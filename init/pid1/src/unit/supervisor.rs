@@ -200,6 +200,9 @@ impl Supervisor {
                 }
             }
         }
+        if self.jobs.iter().next().is_none() {
+            self.host.no_job_left();
+        }
     }
 
     fn run_start(&mut self, id: UnitId) {

@@ -1,4 +1,4 @@
-//! `CapabilityBoundingSet=`, `AmbientCapabilities=`, `NoNewPrivileges=`: what a service may do and become.
+//! `CapabilityBoundingSet=`, `AmbientCapabilities=`, `SecureBits=`, `NoNewPrivileges=`: what a service may do and become.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,8 @@ pub struct CapabilitySettings {
     pub ambient: CapabilitySet,
     /// NoNewPrivileges=.
     pub no_new_privileges: bool,
+    /// SecureBits=, as prctl(2) takes them.
+    pub secure_bits: u32,
 }
 
 /// The directives of this family.
@@ -34,6 +36,13 @@ pub const ROWS: &[Directive] = &[
         value: "[~]CAPABILITY...",
         documentation: "Capabilities kept under a User= that is not root.",
         support: Support::Confine(set_ambient),
+    },
+    Directive {
+        section: "Service",
+        name: "SecureBits",
+        value: "keep-caps|no-setuid-fixup|noroot|...-locked",
+        documentation: "What being root and changing the user do to its capabilities, capabilities(7).",
+        support: Support::Confine(set_secure_bits),
     },
     Directive {
         section: "Service",
@@ -76,6 +85,28 @@ fn set_ambient(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
     Ok(())
 }
 
+/// By position as in `<linux/securebits.h>`.
+const SECURE_BITS: [&str; 6] = [
+    "noroot",
+    "noroot-locked",
+    "no-setuid-fixup",
+    "no-setuid-fixup-locked",
+    "keep-caps",
+    "keep-caps-locked",
+];
+
+fn set_secure_bits(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
+    let bits = &mut unit.service.capabilities.secure_bits;
+    if value.is_reset() {
+        *bits = 0;
+    }
+    for word in value.words()? {
+        let bit = SECURE_BITS.iter().position(|name| *name == word);
+        *bits |= 1 << bit.ok_or_else(|| format!("{word:?} is not a secure bit"))?;
+    }
+    Ok(())
+}
+
 fn set_no_new_privileges(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
     unit.service.capabilities.no_new_privileges = value::boolean(value.text)?;
     Ok(())
@@ -97,6 +128,7 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
     plan.capabilities.ambient = CapabilitySet(settings.ambient.0 & bounding.0);
     let dynamic = planning.unit.service.identity.dynamic;
     plan.no_new_privileges = settings.no_new_privileges || dynamic;
+    plan.capabilities.secure_bits = settings.secure_bits;
     Ok(())
 }
 

@@ -125,7 +125,7 @@ fn add_set(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
         .split_once(':')
         .ok_or("has no \":\" after the name")?;
     let name = named(&value.specifiers.expand(name))?;
-    let text = crate::words::unescape(&value.specifiers.expand(text))?;
+    let text = crate::words::unescape(&value.specifiers.expand(text))?.into_bytes();
     set.retain(|(known, _)| *known != name);
     set.push((name, text));
     Ok(())

@@ -159,16 +159,7 @@ fn set_preserve(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
 }
 
 pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), String> {
-    let user = super::identity::user_of(planning)?;
-    let group = planning
-        .unit
-        .service
-        .identity
-        .group
-        .as_ref()
-        .and_then(|name| planning.host.accounts().gid(name));
-    let uid = user.as_ref().map_or(0, |user| user.uid);
-    let gid = group.or(user.as_ref().map(|user| user.gid)).unwrap_or(0);
+    let (uid, gid) = super::identity::numbers_of(planning)?;
     let directories = &planning.unit.service.directories;
     for ((kind, parent, variable), folders) in KINDS.iter().zip(&directories.kinds) {
         if folders.paths.is_empty() {

@@ -1,8 +1,10 @@
-//! `Environment=`, `EnvironmentFile=` and their like: the variables of a service.
+//! `Environment=`, `EnvironmentFile=`, `ExecSearchPath=` and their like: the variables of a service, systemd.exec(5)
+//! "Environment variables in spawned processes".
 
 use serde::{Deserialize, Serialize};
 
 use super::{Directive, Planning, Support, Value};
+use crate::account::User;
 use crate::environment;
 use crate::plan::ExecPlan;
 use crate::unit::Unit;
@@ -29,6 +31,10 @@ pub struct EnvironmentSettings {
     pub files: Vec<EnvironmentFile>,
     /// UnsetEnvironment=: names, or names with the value they must have.
     pub unset: Vec<String>,
+    /// ExecSearchPath=: absolute paths.
+    pub search: Vec<String>,
+    /// SetLoginEnvironment=, if given.
+    pub login: Option<bool>,
 }
 
 /// The directives of this family.
@@ -60,6 +66,20 @@ pub const ROWS: &[Directive] = &[
         value: "NAME...",
         documentation: "Variables of PID 1 to hand on. PID 1 has none.",
         support: Support::NoEffect,
+    },
+    Directive {
+        section: "Service",
+        name: "ExecSearchPath",
+        value: "PATH[:PATH...]",
+        documentation: "Where programs without a slash are looked for, and PATH where no other setting says what it is.",
+        support: Support::Set(add_search),
+    },
+    Directive {
+        section: "Service",
+        name: "SetLoginEnvironment",
+        value: "BOOLEAN",
+        documentation: "Whether HOME, LOGNAME and SHELL are set; yes with User=, else no.",
+        support: Support::Set(set_login),
     },
 ];
 
@@ -102,20 +122,46 @@ fn add_unset(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Later sources win: the user's variables, Environment=, EnvironmentFile=, and what PID 1 says itself.
+fn add_search(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
+    let search = &mut unit.service.environment.search;
+    if value.is_reset() {
+        search.clear();
+        return Ok(());
+    }
+    let text = value.expanded();
+    let paths = text.split(':').filter(|path| !path.is_empty());
+    search.extend(paths.map(value::path).collect::<Result<Vec<_>, _>>()?);
+    Ok(())
+}
+
+fn set_login(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
+    let login = &mut unit.service.environment.login;
+    *login = (!value.is_reset())
+        .then(|| value::boolean(value.text))
+        .transpose()?;
+    Ok(())
+}
+
+/// Folders in which a program without a slash is looked for.
+pub(super) fn search_path(unit: &Unit) -> impl Iterator<Item = &str> {
+    let own = &unit.service.environment.search;
+    let default = own.is_empty().then(|| DEFAULT_PATH.split(':'));
+    own.iter()
+        .map(String::as_str)
+        .chain(default.into_iter().flatten())
+}
+
+/// Later sources win: what PID 1 says itself, ExecSearchPath=, Environment=, EnvironmentFile=. Last of all
+/// UnsetEnvironment= takes out.
 pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), String> {
     let settings = &planning.unit.service.environment;
     let variables = &mut plan.environment;
-    variables.insert("PATH".into(), DEFAULT_PATH.into());
-    if let Some(user) = super::identity::user_of(planning)? {
-        let pairs = [
-            ("USER", &user.name),
-            ("LOGNAME", &user.name),
-            ("HOME", &user.home),
-            ("SHELL", &user.shell),
-        ];
-        variables.extend(pairs.map(|(name, value)| (name.to_string(), value.clone())));
-    }
+    let path = search_path(planning.unit).collect::<Vec<_>>().join(":");
+    variables.insert("PATH".into(), path);
+    variables.extend(user_variables(planning)?);
+    let term = super::stdio::term(planning.unit);
+    variables.extend(term.map(|term| ("TERM".to_string(), term.to_string())));
+    variables.extend(planning.variables.iter().cloned());
     variables.extend(settings.variables.iter().cloned());
     for file in &settings.files {
         match planning.host.environment_file(&file.path) {
@@ -125,7 +171,6 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
             Err(message) => return Err(format!("EnvironmentFile=: {message}")),
         }
     }
-    variables.extend(planning.variables.iter().cloned());
     for unset in &settings.unset {
         match unset.split_once('=') {
             Some((name, value)) if variables.get(name).is_some_and(|set| set == value) => {
@@ -137,3 +182,52 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
     }
     Ok(())
 }
+
+/// Programs that keep people out: they say nothing as SHELL.
+const NO_SHELLS: [&str; 8] = [
+    "/bin/nologin",
+    "/sbin/nologin",
+    "/usr/bin/nologin",
+    "/usr/sbin/nologin",
+    "/bin/false",
+    "/usr/bin/false",
+    "/bin/true",
+    "/usr/bin/true",
+];
+
+/// USER, and as SetLoginEnvironment= says LOGNAME, HOME and SHELL; the latter two only where they tell something.
+fn user_variables(planning: &Planning<'_>) -> Result<Vec<(String, String)>, String> {
+    let given = super::identity::user_of(planning)?;
+    let login = planning.unit.service.environment.login;
+    let login = login.unwrap_or(given.is_some());
+    let root = || planning.host.accounts().user("root").unwrap_or_else(root);
+    let user = given.unwrap_or_else(root);
+    let tells =
+        |text: &str, nothing: &[&str]| login && !text.is_empty() && !nothing.contains(&text);
+    let mut variables = vec![("USER", user.name.clone())];
+    if login {
+        variables.push(("LOGNAME", user.name));
+    }
+    if tells(&user.home, &["/"]) {
+        variables.push(("HOME", user.home));
+    }
+    if tells(&user.shell, &NO_SHELLS) {
+        variables.push(("SHELL", user.shell));
+    }
+    let named = variables.into_iter();
+    Ok(named.map(|(name, value)| (name.into(), value)).collect())
+}
+
+/// Root, where /etc/passwd has no line for it.
+fn root() -> User {
+    User {
+        name: "root".into(),
+        uid: 0,
+        gid: 0,
+        home: "/root".into(),
+        shell: "/bin/sh".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

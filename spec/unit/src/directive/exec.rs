@@ -13,7 +13,7 @@ use crate::words;
 /// One command.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
-    /// Absolute path, or a name that is looked for in the default PATH.
+    /// Absolute path, or a name that is looked for in ExecSearchPath=, or else in the default PATH.
     pub program: String,
     /// Arguments from `argv[0]` on, variables not yet replaced.
     pub arguments: Vec<String>,
@@ -21,8 +21,10 @@ pub struct Command {
     pub ignore_failure: bool,
     /// `:`: variables are not replaced.
     pub literal: bool,
-    /// `+`, `!`: run with PID 1's own user and capabilities.
+    /// `+`: nothing that confines the service holds for it, but what holds for the whole control group.
     pub privileged: bool,
+    /// `!`: it stays root; all else holds.
+    pub keeps_user: bool,
     /// Its line.
     pub at: Place,
 }
@@ -114,17 +116,7 @@ fn command(words: &[words::Word], value: &Value<'_>) -> Result<Command, String> 
         at: value.at.clone(),
         ..Command::default()
     };
-    let mut own_name = false;
-    let program = first.trim_start_matches(|c| {
-        match c {
-            '-' => command.ignore_failure = true,
-            ':' => command.literal = true,
-            '+' | '!' => command.privileged = true,
-            '@' => own_name = true,
-            _ => return false,
-        }
-        true
-    });
+    let (program, own_name) = prefixes(&first, &mut command)?;
     command.program = match program.contains('/') {
         true => value::path(program)?,
         false if program.is_empty() => return Err("names no program".into()),
@@ -141,13 +133,35 @@ fn command(words: &[words::Word], value: &Value<'_>) -> Result<Command, String> 
     Ok(command)
 }
 
+/// Reads what stands before the program; the program, and whether `@` was there. `!!` asks for `!` only where the
+/// kernel has no ambient capabilities: it has.
+fn prefixes<'a>(word: &'a str, command: &mut Command) -> Result<(&'a str, bool), String> {
+    let (mut own_name, mut rights) = (false, "");
+    let mut rest = word;
+    while let Some(first) = rest.chars().next() {
+        match first {
+            '-' => command.ignore_failure = true,
+            ':' => command.literal = true,
+            '@' => own_name = true,
+            '+' if rights.is_empty() => rights = "+",
+            '!' if rights.is_empty() => rights = "!",
+            '!' if rights == "!" => rights = "!!",
+            '+' | '!' => return Err(format!("{word:?}: only one of +, ! and !! may be given")),
+            _ => break,
+        }
+        rest = rest.get(first.len_utf8()..).unwrap_or_default();
+    }
+    command.privileged = rights == "+";
+    command.keeps_user = rights == "!";
+    Ok((rest, own_name))
+}
+
 /// Finds the program and replaces variables; comes after the environment.
 pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), String> {
     let command = planning.command;
     plan.program = command.program.clone();
     if !plan.program.starts_with('/') {
-        let folders = super::environment::DEFAULT_PATH.split(':');
-        let found = folders
+        let found = super::environment::search_path(planning.unit)
             .map(|folder| format!("{folder}/{}", command.program))
             .find(|p| planning.host.is_program(p));
         plan.program = found

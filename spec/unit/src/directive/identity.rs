@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::exec::Command;
 use super::{Directive, Planning, Support, Value};
 use crate::account::User;
 use crate::plan::{Credentials, ExecPlan};
@@ -56,7 +57,7 @@ pub const ROWS: &[Directive] = &[
         section: "Service",
         name: "PermissionsStartOnly",
         value: "BOOLEAN",
-        documentation: "Deprecated: User= and its like hold for ExecStart= only. Newer units write ! or + before the other commands.",
+        documentation: "Deprecated: all commands but ExecStart= run as with a + before them.",
         support: Support::Set(set_start_only),
     },
 ];
@@ -132,6 +133,24 @@ pub(super) fn user_of(planning: &Planning<'_>) -> Result<Option<User>, String> {
         .ok_or_else(|| format!("User=: there is no user {name:?} in /etc/passwd"))
 }
 
+/// The numbers of User= and Group=, whatever the command; 0 by default.
+pub(super) fn numbers_of(planning: &Planning<'_>) -> Result<(u32, u32), String> {
+    let user = user_of(planning)?;
+    let group = planning.unit.service.identity.group.as_ref();
+    let group = group.and_then(|name| planning.host.accounts().gid(name));
+    let (uid, gid) = user.map_or((0, 0), |user| (user.uid, user.gid));
+    Ok((uid, group.unwrap_or(gid)))
+}
+
+/// The command as it is run: PermissionsStartOnly= puts a `+` before all but ExecStart=.
+pub(super) fn command_of(unit: &Unit, command: &Command) -> Command {
+    let start_only = unit.service.identity.start_only && !unit.service.exec.start.contains(command);
+    Command {
+        privileged: command.privileged || start_only,
+        ..command.clone()
+    }
+}
+
 pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), String> {
     let identity = &planning.unit.service.identity;
     let accounts = planning.host.accounts();
@@ -157,9 +176,8 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
     groups.push(gid);
     groups.sort_unstable();
     groups.dedup();
-    // A command with "+" keeps the user's variables and folders, not his numbers.
-    let start = planning.unit.service.exec.start.contains(planning.command);
-    if !planning.command.privileged && (start || !identity.start_only) {
+    // A command with "+" or "!" keeps the user's variables and folders, not his numbers.
+    if !planning.command.privileged && !planning.command.keeps_user {
         plan.credentials = Some(Credentials { uid, gid, groups });
     }
     Ok(())

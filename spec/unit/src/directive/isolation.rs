@@ -23,8 +23,6 @@ pub const ROWS: &[Directive] = &[
     row("RestrictFileSystems", "Only these file systems."),
     row("RestrictNetworkInterfaces", "Only these links."),
     row("RemoveIPC", "IPC objects of its user removed at the end."),
-    row("SecureBits", "Secure bits of the process."),
-    row("KeyringMode", "A kernel keyring of its own."),
     row("SocketBindAllow", "Only these ports to bind."),
     row("SocketBindDeny", "Not these ports to bind."),
     row("AppArmorProfile", "An AppArmor profile."),
@@ -36,7 +34,6 @@ pub const ROWS: &[Directive] = &[
 pub fn is_off(name: &str, text: &str) -> bool {
     match name {
         _ if text.is_empty() => true,
-        "KeyringMode" => text == "inherit",
         // Only what would be missing without it matters: the profile may not be there.
         "AppArmorProfile" | "SELinuxContext" | "SmackProcessLabel" => text.starts_with('-'),
         _ => value::boolean(text) == Ok(false),

@@ -114,7 +114,9 @@ fn one(text: &str, scale: Scale) -> Result<u64, String> {
 }
 
 pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), String> {
-    plan.rlimits = planning.unit.service.limits.0.clone();
+    if !planning.command.privileged {
+        plan.rlimits = planning.unit.service.limits.0.clone();
+    }
     if !plan
         .rlimits
         .iter()

@@ -30,6 +30,7 @@ pub mod exit_status;
 pub mod identity;
 pub mod install;
 pub mod isolation;
+pub mod keyring;
 pub mod kill;
 pub mod limit;
 pub mod mount;
@@ -41,6 +42,7 @@ pub mod protect;
 pub mod resource;
 pub mod restart;
 pub mod root;
+pub mod scheduling;
 pub mod seccomp;
 pub mod service;
 pub mod start_limit;
@@ -301,6 +303,14 @@ pub const FAMILIES: &[Family] = &[
         plan: Some(process::plan),
     },
     Family {
+        rows: scheduling::ROWS,
+        plan: Some(scheduling::plan),
+    },
+    Family {
+        rows: keyring::ROWS,
+        plan: Some(keyring::plan),
+    },
+    Family {
         rows: root::ROWS,
         plan: None,
     },
@@ -459,6 +469,11 @@ fn unit_section(unit: &Unit) -> &'static str {
 impl ExecPlan {
     /// The plan of one command of a service.
     pub fn of(planning: &Planning<'_>) -> Result<Self, String> {
+        let command = identity::command_of(planning.unit, planning.command);
+        let planning = &Planning {
+            command: &command,
+            ..*planning
+        };
         let mut plan = Self::default();
         for family in FAMILIES {
             if let Some(step) = family.plan {

@@ -55,39 +55,20 @@ pub const ROWS: &[Directive] = &[
         "JoinsNamespaceOf",
         "Share PrivateTmp= and PrivateNetwork= with other units.",
     ),
-    later("Service", "CPUSchedulingPolicy", "Scheduling policy."),
-    later("Service", "CPUSchedulingPriority", "Scheduling priority."),
-    later(
+    none(
         "Service",
-        "CPUSchedulingResetOnFork",
-        "Children get the normal policy.",
+        "UtmpIdentifier",
+        "Nobody logs in to a node, so it keeps no utmp records.",
     ),
-    later(
+    none(
         "Service",
-        "CPUAffinity",
-        "Processors it may run on; use AllowedCPUs=.",
+        "UtmpMode",
+        "Nobody logs in to a node, so it keeps no utmp records.",
     ),
-    later("Service", "NUMAPolicy", "Memory policy."),
-    later("Service", "NUMAMask", "Memory nodes of the policy."),
-    later("Service", "IOSchedulingClass", "Disk scheduling class."),
-    later(
-        "Service",
-        "IOSchedulingPriority",
-        "Disk scheduling priority.",
-    ),
-    later("Service", "TimerSlackNSec", "Timer slack."),
-    later("Service", "CoredumpFilter", "What a core file holds."),
     later(
         "Service",
         "PAMName",
         "PAM session. There is no PAM in PID 1.",
-    ),
-    later("Service", "UtmpIdentifier", "utmp records."),
-    later("Service", "UtmpMode", "utmp records."),
-    later(
-        "Service",
-        "ExecSearchPath",
-        "Where programs are looked for.",
     ),
     later("Service", "Sockets", "Sockets handed to the service."),
     later(
@@ -112,8 +93,6 @@ pub const ROWS: &[Directive] = &[
         "SetCredentialEncrypted",
         "Credentials for the service.",
     ),
-    later("Service", "StandardInputText", "Text for standard input."),
-    later("Service", "StandardInputData", "Data for standard input."),
     later(
         "Service",
         "LogLevelMax",
@@ -127,8 +106,5 @@ pub const ROWS: &[Directive] = &[
     later("Service", "LogRateLimitBurst", "Rate limit of its lines."),
     later("Service", "LogExtraFields", "Fields of its lines."),
     later("Service", "LogNamespace", "A journal of its own."),
-    later("Service", "TTYColumns", "Size of the terminal."),
-    later("Service", "TTYRows", "Size of the terminal."),
-    later("Service", "TTYVTDisallocate", "Free the virtual terminal."),
     none("Service", "IPAccounting", "Not counted."),
 ];

@@ -15,6 +15,8 @@ pub enum ServiceType {
     /// Once its process is made.
     #[default]
     Simple,
+    /// The same, and its program runs once no job is left, or after a few seconds.
+    Idle,
     /// Once its program runs.
     Exec,
     /// Once its process has ended and left a daemon behind.
@@ -77,8 +79,8 @@ pub const ROWS: &[Directive] = &[
     Directive {
         section: "Service",
         name: "Type",
-        value: "simple|exec|forking|notify|notify-reload|oneshot",
-        documentation: "When the service counts as started. dbus comes later: a unit that asks for it is refused. idle is taken as simple.",
+        value: "simple|idle|exec|forking|notify|notify-reload|oneshot",
+        documentation: "When the service counts as started. With idle its program runs once no job is left, after 5 s at the latest. dbus comes later: a unit that asks for it is refused.",
         support: Support::Must(set_type),
     },
     Directive {
@@ -127,7 +129,8 @@ pub const ROWS: &[Directive] = &[
 
 fn set_type(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
     let kind = match value.text {
-        "simple" | "idle" => ServiceType::Simple,
+        "simple" => ServiceType::Simple,
+        "idle" => ServiceType::Idle,
         "exec" => ServiceType::Exec,
         "forking" => ServiceType::Forking,
         "notify" => ServiceType::Notify,
@@ -139,7 +142,7 @@ fn set_type(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
                 _ => "is not a service type",
             };
             return Err(format!(
-                "{other:?} {why}; write simple, exec, forking, notify, notify-reload or oneshot"
+                "{other:?} {why}; write simple, idle, exec, forking, notify, notify-reload or oneshot"
             ));
         }
     };

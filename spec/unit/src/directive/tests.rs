@@ -123,7 +123,8 @@ fn a_bare_service_becomes_a_bare_plan() {
         (plan.program.as_str(), plan.argv),
         ("/bin/true", vec!["/bin/true".to_string()])
     );
-    assert_eq!(plan.environment.keys().collect::<Vec<_>>(), ["PATH"]);
+    let variables: Vec<&str> = plan.environment.keys().map(String::as_str).collect();
+    assert_eq!(variables, ["PATH", "USER"]);
     assert_eq!(plan.credentials, None);
     assert_eq!(plan.cgroup.path, "system.slice/etcd@a.service");
     assert_eq!(plan.cgroup.hints["pids.max"], "150");
@@ -226,6 +227,37 @@ fn a_privileged_command_keeps_pid_1s_rights_and_the_users_variables() {
         (None, false, None)
     );
     assert_eq!(plan.environment["USER"], "etcd");
+    let limited = super::tests::plan("ExecStart=+/bin/true\nSecureBits=noroot\nLimitCORE=0\n");
+    assert_eq!(
+        (limited.rlimits.len(), limited.capabilities.secure_bits),
+        (1, 0)
+    );
+}
+
+#[test]
+fn a_command_that_stays_root_is_confined_all_the_same() {
+    let rights = |prefix: &str| {
+        let plan = plan(&format!(
+            "ExecStart={prefix}/bin/true\nUser=etcd\nNoNewPrivileges=yes\nSecureBits=noroot keep-caps-locked\n\
+             CapabilityBoundingSet=CAP_KILL\nLimitCORE=0\n"
+        ));
+        let user = plan.credentials.map(|credentials| credentials.uid);
+        let bounding = plan.capabilities.bounding.map(|bounding| bounding.0);
+        assert_eq!(plan.environment["USER"], "etcd");
+        assert_eq!(plan.program, "/bin/true");
+        let walls = (plan.no_new_privileges, plan.capabilities.secure_bits);
+        (user, bounding, walls)
+    };
+    let walls = (true, 0x21);
+    assert_eq!(rights(""), (Some(100), Some(1 << 5), walls));
+    assert_eq!(rights("!"), (None, Some(1 << 5), walls));
+    assert_eq!(rights("!!"), (Some(100), Some(1 << 5), walls));
+    assert_eq!(rights("+"), (None, None, (false, 0)));
+    assert_eq!(rights("-!:"), rights("!"));
+    for bad in ["+!", "!+", "!!!", "+!!", "++"] {
+        let (unit, _) = read(&format!("[Service]\nExecStart={bad}/bin/true\n"));
+        assert_eq!(unit.refusals.len(), 1, "{bad}");
+    }
 }
 
 #[test]
@@ -382,7 +414,7 @@ fn settings_of_a_services_life_are_read() {
 #[test]
 fn permissions_start_only_leaves_the_other_commands_root() {
     let (unit, _) = read(
-        "[Service]\nUser=etcd\nPermissionsStartOnly=yes\nExecStartPre=/bin/a\nExecStart=/bin/b\n",
+        "[Service]\nUser=etcd\nPermissionsStartOnly=yes\nExecStartPre=/bin/a\nExecStart=/bin/b\nNoNewPrivileges=yes\n",
     );
     let host = FixedHost::default();
     let plan = |command| {
@@ -394,7 +426,11 @@ fn permissions_start_only_leaves_the_other_commands_root() {
         })
         .unwrap()
     };
-    assert_eq!(plan(&unit.service.exec.start_pre[0]).credentials, None);
+    let before = plan(&unit.service.exec.start_pre[0]);
+    assert_eq!(
+        (before.credentials, before.no_new_privileges),
+        (None, false)
+    );
     assert_eq!(
         plan(&unit.service.exec.start[0])
             .credentials

@@ -25,4 +25,21 @@ pub struct Capabilities {
     pub bounding: Option<CapabilitySet>,
     /// Kept over the change of user and over exec.
     pub ambient: CapabilitySet,
+    /// PR_SET_SECUREBITS; 0 leaves them as they are.
+    pub secure_bits: u32,
+}
+
+/// The secure bits that a directive names, `<linux/securebits.h>`.
+const SECURE_BITS: u32 = 0x3f;
+
+impl Capabilities {
+    /// Refuses secure bits that no directive could have set.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self.secure_bits & !SECURE_BITS {
+            0 => Ok(()),
+            odd => Err(format!(
+                "capabilities.secure_bits: {odd:#x} is no secure bit"
+            )),
+        }
+    }
 }

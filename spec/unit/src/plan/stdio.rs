@@ -21,7 +21,30 @@ pub struct Stdio {
     pub priority: u8,
     /// `<N>` at the start of a line is its level.
     pub level_prefix: bool,
+    /// What is done to a terminal before it is used.
+    pub terminal: Option<Terminal>,
 }
+
+/// What is done to a terminal before it is used. What it does not take is no failure.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Terminal {
+    /// Its absolute path.
+    pub path: String,
+    /// Its modes are set to sane ones.
+    pub reset: bool,
+    /// Whoever has it open is cut off, vhangup(2).
+    pub hang_up: bool,
+    /// A virtual terminal is freed, any other cleared.
+    pub disallocate: bool,
+    /// Its lines; 0 leaves them.
+    pub rows: u16,
+    /// Its columns; 0 leaves them.
+    pub columns: u16,
+}
+
+/// Most bytes of [`Input::Data`], as in systemd.
+pub const MAX_DATA: usize = 64 << 20;
 
 /// Where standard input comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,12 +53,32 @@ pub enum Input {
     /// `/dev/null`.
     #[default]
     Null,
-    /// A terminal.
-    Tty(String),
+    /// A terminal, which becomes the session's.
+    Tty {
+        /// Its absolute path.
+        path: String,
+        /// What if it is another session's.
+        taken: Taken,
+    },
     /// A file, read.
     File(String),
+    /// These bytes.
+    Data(Vec<u8>),
     /// A handed-over descriptor.
     Fd(FdSlot),
+}
+
+/// What becomes of a child whose terminal is another session's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Taken {
+    /// It uses the terminal all the same, as one that is not its own.
+    #[default]
+    Share,
+    /// It takes the terminal away from that session.
+    Force,
+    /// It does not run.
+    Fail,
 }
 
 /// Where standard output or error goes.
@@ -80,8 +123,15 @@ impl Stdio {
     /// Refuses a path that is not absolute and a name of more than one line.
     pub(super) fn check(&self) -> Result<(), String> {
         line("stdio.identifier", &self.identifier)?;
-        if let Input::Tty(path) | Input::File(path) = &self.input {
-            absolute("stdio.input", path)?;
+        match &self.input {
+            Input::Tty { path, .. } | Input::File(path) => absolute("stdio.input", path)?,
+            Input::Data(bytes) if bytes.len() > MAX_DATA => {
+                return Err(format!("stdio.input: more than {MAX_DATA} bytes"));
+            }
+            _ => {}
+        }
+        if let Some(terminal) = &self.terminal {
+            absolute("stdio.terminal", &terminal.path)?;
         }
         for (field, output) in [("stdio.output", &self.output), ("stdio.error", &self.error)] {
             if let Output::Tty(path) | Output::File { path, .. } = output {

@@ -42,7 +42,7 @@ fn a_plain_plan_passes() {
 #[test]
 fn each_hostile_field_is_refused_by_name() {
     type Spoil = fn(&mut ExecPlan);
-    let cases: [(&str, Spoil); 24] = [
+    let cases: [(&str, Spoil); 32] = [
         ("program", |plan| plan.program = "true".into()),
         ("program", |plan| plan.program = "/bin/../true".into()),
         ("argv", |plan| plan.argv.clear()),
@@ -115,6 +115,42 @@ fn each_hostile_field_is_refused_by_name() {
         }),
         ("cgroup.devices", |plan| {
             plan.cgroup.devices = vec![disk("/dev/sda", "io.max", "rbps=1\n8:0 wbps=1")]
+        }),
+        ("capabilities.secure_bits", |plan| {
+            plan.capabilities.secure_bits = 1 << 6
+        }),
+        ("keyring.invocation", |plan| {
+            plan.keyring = Some(Keyring {
+                invocation: Some("0".repeat(31)),
+                ..Keyring::default()
+            })
+        }),
+        ("scheduling.cpus", |plan| {
+            plan.scheduling.cpus = [scheduling::MAX_CPUS].into()
+        }),
+        ("scheduling.cpu:", |plan| {
+            plan.scheduling.cpu = Some(CpuScheduling {
+                policy: 6,
+                ..CpuScheduling::default()
+            })
+        }),
+        ("scheduling.io", |plan| {
+            plan.scheduling.io = Some(IoScheduling {
+                class: 0,
+                priority: 0,
+            })
+        }),
+        ("scheduling.numa", |plan| {
+            plan.scheduling.numa = Some(NumaPolicy {
+                mode: NumaMode::Bind,
+                nodes: NumaNodes::Some([u32::MAX].into()),
+            })
+        }),
+        ("stdio.input", |plan| {
+            plan.stdio.input = Input::Data(vec![0; stdio::MAX_DATA + 1])
+        }),
+        ("stdio.terminal", |plan| {
+            plan.stdio.terminal = Some(Terminal::default())
         }),
     ];
     for (field, spoil) in cases {

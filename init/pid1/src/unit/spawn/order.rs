@@ -13,7 +13,8 @@ use spec_unit::seccomp::{self, Machine};
 
 use super::exec::Exec;
 use super::report::{Shared, UnitNamespaces};
-use super::step::{Folder, Step};
+use super::scheduling::scheduling;
+use super::step::{Folder, SessionKeyring, Step, TerminalSetup};
 use super::text;
 
 /// Open files of a child whose plan says nothing, as systemd gives them: PID 1's own limit is nobody else's.
@@ -42,10 +43,11 @@ pub(crate) fn steps(
     let open_files = |limit: &&Rlimit| limit.resource == Resource::Nofile;
     let limits = plan.rlimits.iter().filter(|limit| !open_files(limit));
     steps.extend(limits.map(limit));
-    steps.extend(plan.nice.map(Step::Nice));
+    scheduling(plan, &mut steps);
     steps.extend(plan.personality.map(Step::Personality));
     stdio(plan, unit, fds, &mut steps)?;
     folders(plan, &mut steps)?;
+    steps.extend(keyring(plan));
     for namespace in &plan.fds.namespaces {
         steps.push(Step::Namespace {
             fd: slot(fds, namespace.fd)?,
@@ -74,6 +76,10 @@ pub(crate) fn steps(
         path: text(path)?,
         missing_ok,
     });
+    // Changing the user is subject to them.
+    if plan.capabilities.secure_bits != 0 {
+        steps.push(Step::SecureBits(plan.capabilities.secure_bits));
+    }
     if plan.no_new_privileges || plan.filter_privilege() == FilterPrivilege::NoNewPrivileges {
         steps.push(Step::NoNewPrivileges);
     }
@@ -111,14 +117,31 @@ fn limit(limit: &Rlimit) -> Step {
 
 fn stdio(plan: &ExecPlan, unit: &str, fds: &[OwnedFd], steps: &mut Vec<Step>) -> io::Result<()> {
     let stdio = &plan.stdio;
+    if let Some(terminal) = &stdio.terminal {
+        let number = terminal.path.strip_prefix("/dev/tty");
+        steps.push(Step::TerminalSetup(TerminalSetup {
+            path: text(&terminal.path)?,
+            number: number.and_then(|number| number.parse().ok()),
+            reset: terminal.reset,
+            hang_up: terminal.hang_up,
+            disallocate: terminal.disallocate,
+            rows: terminal.rows,
+            columns: terminal.columns,
+        }));
+    }
     steps.push(match &stdio.input {
         Input::Null => Step::Open {
             path: c"/dev/null".into(),
             flags: libc::O_RDONLY,
             to: 0,
         },
-        Input::Tty(path) => Step::Terminal {
+        Input::Tty { path, taken } => Step::Terminal {
             path: text(path)?,
+            taken: *taken,
+            to: 0,
+        },
+        Input::Data(bytes) => Step::Data {
+            bytes: bytes.clone(),
             to: 0,
         },
         Input::File(path) => Step::Open {
@@ -133,12 +156,14 @@ fn stdio(plan: &ExecPlan, unit: &str, fds: &[OwnedFd], steps: &mut Vec<Step>) ->
     });
     for (output, to) in [(&stdio.output, 1), (&stdio.error, 2)] {
         steps.push(match output {
-            // Standard input that is /dev/null is open for reading only.
-            Output::Inherit if to == 1 && stdio.input == Input::Null => Step::Open {
-                path: c"/dev/null".into(),
-                flags: libc::O_WRONLY,
-                to,
-            },
+            // Standard input that is /dev/null or data is open for reading only.
+            Output::Inherit if to == 1 && matches!(stdio.input, Input::Null | Input::Data(_)) => {
+                Step::Open {
+                    path: c"/dev/null".into(),
+                    flags: libc::O_WRONLY,
+                    to,
+                }
+            }
             Output::Inherit => Step::Duplicate { from: to - 1, to },
             Output::Null => Step::Open {
                 path: c"/dev/null".into(),
@@ -155,8 +180,13 @@ fn stdio(plan: &ExecPlan, unit: &str, fds: &[OwnedFd], steps: &mut Vec<Step>) ->
                 header: journal_header(plan, unit),
                 to,
             },
-            Output::Tty(path) => Step::Terminal {
+            Output::Tty(_) if matches!(stdio.input, Input::Tty { .. }) => {
+                Step::Duplicate { from: 0, to }
+            }
+            // A terminal for output only does not become the session's.
+            Output::Tty(path) => Step::Open {
                 path: text(path)?,
+                flags: libc::O_WRONLY,
                 to,
             },
             Output::File { path, mode } => {
@@ -280,20 +310,29 @@ fn identity(plan: &ExecPlan, steps: &mut Vec<Step>) {
                 .map(Step::Bound),
         );
     }
-    let Some(uid) = plan.credentials.as_ref().map(|numbers| numbers.uid) else {
+    let ambient = plan.capabilities.ambient;
+    let raise = (0..64)
+        .filter(|number| ambient.has(*number))
+        .map(Step::Ambient);
+    let user = plan.credentials.as_ref().filter(|user| user.uid != 0);
+    let Some(Credentials { uid, .. }) = user else {
+        // Root has them all; noroot among SecureBits= leaves the ambient ones.
+        if ambient.0 != 0 {
+            steps.push(Step::Inheritable(ambient.0));
+        }
+        steps.extend(raise);
         return;
     };
-    if uid == 0 {
-        return;
-    }
-    let ambient = plan.capabilities.ambient;
     // What is only permitted is gone at exec: the program does not get it.
-    let permitted = match plan.filter_privilege() {
+    let mut permitted = match plan.filter_privilege() {
         FilterPrivilege::KeepSysAdmin => ambient.0 | CapabilitySet::SYS_ADMIN.0,
         FilterPrivilege::AsItIs | FilterPrivilege::NoNewPrivileges => ambient.0,
     };
+    if plan.capabilities.secure_bits != 0 {
+        permitted |= CapabilitySet::SETPCAP.0;
+    }
     steps.push(Step::Uid {
-        uid,
+        uid: *uid,
         keep: permitted != 0,
     });
     if permitted != 0 {
@@ -301,12 +340,18 @@ fn identity(plan: &ExecPlan, steps: &mut Vec<Step>) {
             permitted,
             inheritable: ambient.0,
         });
-        steps.extend(
-            (0..64)
-                .filter(|number| ambient.has(*number))
-                .map(Step::Ambient),
-        );
+        steps.extend(raise);
     }
+}
+
+fn keyring(plan: &ExecPlan) -> Option<Step> {
+    let keyring = plan.keyring.as_ref()?;
+    Some(Step::Keyring(SessionKeyring {
+        uid: keyring.uid,
+        gid: keyring.gid,
+        shared: keyring.shared,
+        invocation: keyring.invocation_bytes(),
+    }))
 }
 
 fn clone_flag(kind: Namespace) -> c_int {

@@ -3,6 +3,7 @@
 use std::ffi::{CString, c_int};
 use std::os::fd::RawFd;
 
+use spec_unit::plan::Taken;
 use spec_unit::seccomp::Instruction;
 
 use super::exec::Exec;
@@ -63,14 +64,34 @@ pub(crate) struct Attributes {
 pub(crate) enum Step {
     /// Unblock all signals; ignore SIGPIPE or not.
     Signals { ignore_pipe: bool },
+    /// Wait until this descriptor says that no job is left, at most a few seconds.
+    Idle(RawFd),
     /// setsid(2).
     Session,
     /// Text for oom_score_adj.
     OomScore(Vec<u8>),
     /// setrlimit(2).
     Limit { resource: u32, soft: u64, hard: u64 },
+    /// Text for coredump_filter.
+    CoredumpFilter(Vec<u8>),
+    /// sched_setscheduler(2).
+    CpuScheduling { policy: c_int, priority: c_int },
     /// setpriority(2).
     Nice(i32),
+    /// sched_setaffinity(2): one bit a processor.
+    CpuAffinity(Vec<u64>),
+    /// set_mempolicy(2): one bit a memory node; with `all`, room for as many as there are.
+    NumaPolicy {
+        mode: c_int,
+        nodes: Vec<u64>,
+        all: bool,
+    },
+    /// ioprio_set(2): class and priority in one.
+    IoPriority(c_int),
+    /// PR_SET_TIMERSLACK.
+    TimerSlack(u64),
+    /// Make a terminal ready.
+    TerminalSetup(TerminalSetup),
     /// Open a file as a standard stream.
     Open {
         path: CString,
@@ -78,7 +99,13 @@ pub(crate) enum Step {
         to: RawFd,
     },
     /// Open a terminal as a standard stream, and make it the session's.
-    Terminal { path: CString, to: RawFd },
+    Terminal {
+        path: CString,
+        taken: Taken,
+        to: RawFd,
+    },
+    /// Bytes to be read as a standard stream.
+    Data { bytes: Vec<u8>, to: RawFd },
     /// Connect a standard stream to the journal.
     Journal {
         path: CString,
@@ -89,6 +116,8 @@ pub(crate) enum Step {
     Duplicate { from: RawFd, to: RawFd },
     /// Make a folder, and give it to an owner.
     Directory(Folder),
+    /// Join a session keyring of its own.
+    Keyring(SessionKeyring),
     /// setns(2).
     Namespace { fd: RawFd, kind: c_int },
     /// unshare(2).
@@ -168,10 +197,14 @@ pub(crate) enum Step {
     Uid { uid: u32, keep: bool },
     /// capset(2): permitted and effective, and inheritable.
     Capabilities { permitted: u64, inheritable: u64 },
+    /// capset(2): inheritable besides what is so already.
+    Inheritable(u64),
     /// Raise an ambient capability.
     Ambient(u32),
     /// chdir(2).
     WorkingDirectory { path: CString, missing_ok: bool },
+    /// PR_SET_SECUREBITS.
+    SecureBits(u32),
     /// PR_SET_NO_NEW_PRIVS.
     NoNewPrivileges,
     /// Close all descriptors from this one on at exec.
@@ -184,15 +217,57 @@ pub(crate) enum Step {
     Exec(Exec),
 }
 
+/// How a terminal is made ready.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TerminalSetup {
+    /// Its path.
+    pub(crate) path: CString,
+    /// Its number, if it is a virtual one.
+    pub(crate) number: Option<c_int>,
+    /// Its modes are set to sane ones.
+    pub(crate) reset: bool,
+    /// vhangup(2) on it.
+    pub(crate) hang_up: bool,
+    /// It is freed or cleared.
+    pub(crate) disallocate: bool,
+    /// Its lines, or 0.
+    pub(crate) rows: u16,
+    /// Its columns, or 0.
+    pub(crate) columns: u16,
+}
+
+/// A session keyring.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SessionKeyring {
+    /// Whose it is.
+    pub(crate) uid: u32,
+    /// The group whose it is.
+    pub(crate) gid: u32,
+    /// The user's own is linked into it.
+    pub(crate) shared: bool,
+    /// What `invocation_id` in it holds.
+    pub(crate) invocation: Option<[u8; 16]>,
+}
+
 impl Step {
     /// What people and systemd's exit codes call it.
     pub(super) fn name_and_code(&self) -> (&'static str, i32) {
         match self {
             Self::Signals { .. } => ("signals", 207),
+            // These two cannot fail.
+            Self::Idle(_) => ("idle", 1),
+            Self::TerminalSetup(_) => ("terminal", 208),
             Self::Session => ("session", 220),
             Self::OomScore(_) => ("OOMScoreAdjust", 206),
             Self::Limit { .. } => ("limits", 205),
+            Self::CoredumpFilter(_) => ("CoredumpFilter", 205),
+            Self::CpuScheduling { .. } => ("CPUSchedulingPolicy", 214),
             Self::Nice(_) => ("Nice", 201),
+            Self::CpuAffinity(_) => ("CPUAffinity", 215),
+            Self::NumaPolicy { .. } => ("NUMAPolicy", 242),
+            Self::IoPriority(_) => ("IOSchedulingClass", 211),
+            Self::TimerSlack(_) => ("TimerSlackNSec", 212),
+            Self::Data { .. } => ("standard input", 208),
             Self::Open { to: 0, .. } | Self::Terminal { to: 0, .. } => ("standard input", 208),
             Self::Open { to: 2, .. } | Self::Terminal { to: 2, .. } => ("standard error", 222),
             Self::Open { .. } | Self::Terminal { .. } | Self::Journal { .. } => {
@@ -219,7 +294,12 @@ impl Step {
             Self::Personality(_) => ("Personality", 230),
             // It cannot fail, and systemd has no number for it.
             Self::Umask(_) => ("UMask", 1),
-            Self::Bound(_) | Self::Capabilities { .. } | Self::Ambient(_) => ("capabilities", 218),
+            Self::Bound(_)
+            | Self::Capabilities { .. }
+            | Self::Inheritable(_)
+            | Self::Ambient(_) => ("capabilities", 218),
+            Self::Keyring(_) => ("KeyringMode", 237),
+            Self::SecureBits(_) => ("SecureBits", 213),
             Self::Groups(_) | Self::Gid(_) => ("groups", 216),
             Self::Uid { .. } => ("user", 217),
             Self::WorkingDirectory { .. } => ("WorkingDirectory", 200),

@@ -13,6 +13,7 @@ use super::step::Syscall;
 use super::*;
 
 mod filter;
+mod process;
 
 /// Writes steps down; fails at one of them.
 #[derive(Default)]

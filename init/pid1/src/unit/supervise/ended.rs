@@ -116,7 +116,7 @@ impl Machine<'_> {
                 }
             }
             // The program ended before the loop saw that it had begun.
-            ServiceType::Exec | ServiceType::Simple => {
+            ServiceType::Exec | ServiceType::Simple | ServiceType::Idle => {
                 self.blame(outcome);
                 if outcome == Outcome::Success {
                     self.start_post();

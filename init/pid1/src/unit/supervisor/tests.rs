@@ -238,6 +238,27 @@ fn a_start_that_is_refused_or_forgotten_leaves_no_clock() {
     assert_eq!(node.supervisor.host.timers.next_us(), None);
 }
 
+#[test]
+fn idle_services_run_once_no_job_is_left() {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut node = Node::with(&[("a.target", &[]), ("slow.service", &[])]);
+    let may_run = |idle: &std::os::fd::OwnedFd| {
+        let mut polled = [PollFd::new(idle, PollFlags::IN)];
+        poll(&mut polled, Some(&Timespec::default())).unwrap() == 1
+    };
+    let supervisor = &mut node.supervisor;
+    let waits = supervisor.host.idle().unwrap();
+    supervisor.jobs.submit_running(1);
+    node.start("a.target");
+    assert!(!may_run(&waits), "a job is left");
+    let also = node.supervisor.host.idle().unwrap();
+    node.supervisor.jobs.finish(1, &node.supervisor.graph);
+    node.supervisor.run_jobs();
+    assert!(may_run(&waits) && may_run(&also));
+    let later = node.supervisor.host.idle().unwrap();
+    assert!(!may_run(&later), "those that start later wait anew");
+}
+
 /// A service that is up, with the control group of this very test: its children are the service's processes.
 fn running() -> Node {
     let mut node = Node::with(&[]);
