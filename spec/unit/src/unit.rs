@@ -116,6 +116,11 @@ impl Unit {
         }
     }
 
+    /// Whether IPC objects of its user go when it has stopped.
+    pub fn removes_ipc(&self) -> bool {
+        self.service.identity.remove_ipc || self.service.identity.dynamic
+    }
+
     /// Why it can be neither started nor stopped, if it could not be read.
     pub fn load_error(&self) -> Option<String> {
         let reason = self.reason.as_deref().unwrap_or("is not loaded");

@@ -5,6 +5,7 @@ pub(crate) mod bpf;
 pub(crate) mod child;
 pub(crate) mod clone;
 pub(crate) mod device_mapper;
+pub(crate) mod ipc;
 pub(crate) mod loop_device;
 pub(crate) mod message;
 pub(crate) mod reboot;

@@ -20,6 +20,7 @@ use spec_unit::unit::Unit;
 use spec_unit::value::signal_name;
 
 use super::dynamic_user::DynamicUsers;
+use super::ipc;
 use super::node::{self, NodePlanHost};
 use super::pid_file;
 use super::runtime_folder;
@@ -51,6 +52,8 @@ pub(crate) struct NodeHost {
     pub(crate) handed: BTreeMap<UnitId, Vec<OwnedFd>>,
     /// Namespaces that the processes of a unit share.
     pub(crate) namespaces: BTreeMap<UnitId, UnitNamespaces>,
+    /// Users whose IPC objects go with their units.
+    ipc_owners: BTreeMap<UnitId, u32>,
     /// Filters of control groups, by path.
     held: BTreeMap<String, Filters>,
     /// Users made up for one run.
@@ -77,6 +80,7 @@ impl NodeHost {
             reports: BTreeMap::new(),
             handed: BTreeMap::new(),
             namespaces: BTreeMap::new(),
+            ipc_owners: BTreeMap::new(),
             held: BTreeMap::new(),
             users: DynamicUsers::default(),
             pidfds: BTreeMap::new(),
@@ -165,6 +169,23 @@ impl NodeHost {
         self.pidfds.insert(child.pid, child.pidfd);
         self.reports.insert(child.pid, (id, report));
         Ok(child.pid)
+    }
+
+    /// Has the IPC objects of a unit's user removed, unless another unit with that user runs.
+    fn remove_ipc(&mut self, id: UnitId) {
+        let Some(uid) = self.ipc_owners.remove(&id) else {
+            return;
+        };
+        if self.ipc_owners.values().any(|other| *other == uid) {
+            return;
+        }
+        match ipc::remove(uid) {
+            Ok(child) => drop(
+                self.emptiers
+                    .insert(child.pid, format!("IPC of user {uid}")),
+            ),
+            Err(cause) => crate::warning!("IPC of user {uid}: {cause}"),
+        }
     }
 
     /// Holds a control group to its filters before its first process; they stay with the group.
@@ -316,6 +337,10 @@ impl Host for NodeHost {
             .map_err(|cause| format!("control group: {cause}"))?;
         service.state.cgroup = Some(plan.cgroup.path.clone());
         self.hold(&plan)?;
+        let user = plan.credentials.as_ref().map(|numbers| numbers.uid);
+        if let Some(uid) = user.filter(|uid| *uid != 0 && service.unit.removes_ipc()) {
+            self.ipc_owners.insert(service.id, uid);
+        }
         service.state.startup = plan.cgroup.startup.clone();
         let removed = plan.directories.iter().filter(|folder| folder.remove);
         service.state.folders = removed.map(|Directory { path, .. }| path.clone()).collect();
@@ -426,6 +451,7 @@ impl Host for NodeHost {
         if state.cgroup.is_none() {
             self.namespaces.remove(&id);
             self.users.take_back(id);
+            self.remove_ipc(id);
         }
         for folder in std::mem::take(&mut state.folders) {
             // A count besides: early in boot the random part may be all zeros.

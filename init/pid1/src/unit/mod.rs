@@ -13,6 +13,7 @@
 mod condition;
 mod dynamic_user;
 mod host;
+mod ipc;
 mod job;
 mod node;
 mod pid_file;

@@ -21,6 +21,8 @@ pub struct Identity {
     pub start_only: bool,
     /// DynamicUser=: made up for one run.
     pub dynamic: bool,
+    /// RemoveIPC=: IPC objects of the user go with the service.
+    pub remove_ipc: bool,
 }
 
 /// The directives of this family.
@@ -52,6 +54,13 @@ pub const ROWS: &[Directive] = &[
         value: "BOOLEAN",
         documentation: "A user made up for one run, 61184 to 65519; brings ProtectSystem=strict, ProtectHome=read-only, PrivateTmp=, RemoveIPC=, NoNewPrivileges=, RestrictSUIDSGID=.",
         support: Support::Confine(set_dynamic),
+    },
+    Directive {
+        section: "Service",
+        name: "RemoveIPC",
+        value: "BOOLEAN",
+        documentation: "System V and POSIX IPC objects of its user go when it and all others of that user have stopped; not of root.",
+        support: Support::Confine(set_remove_ipc),
     },
     Directive {
         section: "Service",
@@ -101,6 +110,11 @@ fn set_start_only(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
 
 fn set_dynamic(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
     unit.service.identity.dynamic = crate::value::boolean(value.text)?;
+    Ok(())
+}
+
+fn set_remove_ipc(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
+    unit.service.identity.remove_ipc = crate::value::boolean(value.text)?;
     Ok(())
 }
 

@@ -22,7 +22,6 @@ pub const ROWS: &[Directive] = &[
     row("RootHash", "The verity hash of the root image."),
     row("RestrictFileSystems", "Only these file systems."),
     row("RestrictNetworkInterfaces", "Only these links."),
-    row("RemoveIPC", "IPC objects of its user removed at the end."),
     row("SocketBindAllow", "Only these ports to bind."),
     row("SocketBindDeny", "Not these ports to bind."),
     row("AppArmorProfile", "An AppArmor profile."),

@@ -304,7 +304,7 @@ fn unknown_is_a_warning_with_its_line() {
 
 #[test]
 fn isolation_that_is_not_there_refuses_until_a_drop_in_switches_it_off() {
-    let (unit, _) = read("[Service]\nRootImage=/a\nSocketBindDeny=any\nRemoveIPC=no\n");
+    let (unit, _) = read("[Service]\nRootImage=/a\nSocketBindDeny=any\nRestrictFileSystems=\n");
     assert_eq!(
         unit.refusals.keys().collect::<Vec<_>>(),
         ["RootImage", "SocketBindDeny"]
