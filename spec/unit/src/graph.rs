@@ -205,8 +205,9 @@ impl Graph {
         ids: impl IntoIterator<Item = UnitId>,
         active: &dyn Fn(UnitId) -> bool,
     ) -> Transaction {
+        let asked = self.with_followers(ids, active);
         let jobs = self
-            .stop_closure(ids, active)
+            .stop_closure(asked, active)
             .into_iter()
             .map(|id| (id, JobKind::Stop))
             .collect();
@@ -223,13 +224,30 @@ impl Graph {
         active: &dyn Fn(UnitId) -> bool,
     ) -> Result<Transaction, String> {
         let mut transaction = self.start(id, &|other| other != id && active(other))?;
-        for dependent in self.stop_closure([id], active) {
+        for dependent in self.stop_closure(self.with_followers([id], active), active) {
             transaction.jobs.insert(dependent, JobKind::Restart);
         }
         if active(id) {
             transaction.jobs.insert(id, JobKind::Restart);
         }
         Ok(transaction)
+    }
+
+    /// Those that are asked for, and those whose StopPropagatedFrom= names one of them. As in systemd, a stop that itself
+    /// follows from another, or from a conflict, goes no further that way.
+    fn with_followers(
+        &self,
+        ids: impl IntoIterator<Item = UnitId>,
+        active: &dyn Fn(UnitId) -> bool,
+    ) -> Vec<UnitId> {
+        let mut asked: Vec<UnitId> = ids.into_iter().collect();
+        let followers: Vec<UnitId> = asked
+            .iter()
+            .flat_map(|id| self.dependents(*id, Relation::StopPropagatedFrom))
+            .filter(|id| active(*id))
+            .collect();
+        asked.extend(followers);
+        asked
     }
 
     fn stop_closure(
@@ -244,7 +262,6 @@ impl Graph {
             Relation::Requisite,
             Relation::BindsTo,
             Relation::PartOf,
-            Relation::StopPropagatedFrom,
         ];
         while let Some(id) = open.pop() {
             if closure.insert(id) {
