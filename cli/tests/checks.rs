@@ -146,7 +146,9 @@ fn what_a_unit_checks_it_sets_and_its_partners_set() {
             if !known {
                 wrong.push(format!("{name}: there is no directive {checked}"));
             } else if !family.contains(&format!("\n{directive}=")) {
-                wrong.push(format!("{name}: neither it nor a partner sets {directive}="));
+                wrong.push(format!(
+                    "{name}: neither it nor a partner sets {directive}="
+                ));
             }
         }
     }
@@ -160,10 +162,14 @@ fn checks_belong_to_the_target_and_partners_do_not() {
         let is_check = !checked(text).is_empty();
         let wanted = text.contains("\nWantedBy=check.target\n");
         if is_check != wanted {
-            wrong.push(format!("{name}: X-Checks= and WantedBy=check.target go together"));
+            wrong.push(format!(
+                "{name}: X-Checks= and WantedBy=check.target go together"
+            ));
         }
         if !is_check && name.starts_with("check-") && text.contains("\n[Install]\n") {
-            wrong.push(format!("{name}: a partner has no [Install], or it is enabled too"));
+            wrong.push(format!(
+                "{name}: a partner has no [Install], or it is enabled too"
+            ));
         }
         if !name.contains("check-") {
             wrong.push(format!("{name}: its name does not begin with check-"));

@@ -103,12 +103,7 @@ pub(crate) fn run(units: &Units, tree: &mut Tree) -> Result<Vec<String>, Vec<Str
         }
     }
     let mut roots = vec![DEFAULT.to_owned()];
-    roots.extend(
-        enabled
-            .iter()
-            .filter(|unit| !unit.contains("@."))
-            .cloned(),
-    );
+    roots.extend(enabled.iter().filter(|unit| !unit.contains("@.")).cloned());
     let mut warnings = Vec::new();
     match check(&Files(tree), &roots, &units.allow) {
         Ok(findings) => {

@@ -91,8 +91,9 @@ pub(crate) fn unit(name: &str) -> Result<(), String> {
 
 /// A unit's name, or a pattern of names with `*` or `?`.
 pub(crate) fn units(pattern: &str) -> Result<(), String> {
-    unit(&pattern.replace(['*', '?'], "x"))
-        .map_err(|_| format!("\"{pattern}\" is no unit name (such as etcd.service or my-*.service)"))
+    unit(&pattern.replace(['*', '?'], "x")).map_err(|_| {
+        format!("\"{pattern}\" is no unit name (such as etcd.service or my-*.service)")
+    })
 }
 
 /// An absolute path in the image, without `.` and `..`.
