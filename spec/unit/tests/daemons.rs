@@ -209,10 +209,7 @@ fn etcd_runs_with_its_drop_in() {
 fn chrony_is_refused_for_each_wall_it_asks_for() {
     let unit = load("chrony.service");
     assert_eq!(unit.load, LoadState::BadSetting);
-    assert_eq!(
-        unit.refusals.keys().collect::<Vec<_>>(),
-        ["ProtectSystem", "RestrictNamespaces"]
-    );
+    assert_eq!(unit.refusals.keys().collect::<Vec<_>>(), ["ProtectSystem"]);
     let bounding = unit.service.capabilities.bounding.unwrap();
     assert_eq!(bounding.names().collect::<Vec<_>>(), ["CAP_SYS_TIME"]);
     assert_eq!(
