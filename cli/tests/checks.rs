@@ -62,6 +62,126 @@ const UNSEEN: &[(&str, &str)] = &[
         "Service.SyslogLevelPrefix",
         "seen in the journal only: tests of PID 1 read what its stream begins with",
     ),
+    (
+        "Unit.FailureAction",
+        "it would end the machine that looks; tests of the supervisor do",
+    ),
+    (
+        "Service.FailureAction",
+        "it would end the machine that looks; tests of the supervisor do",
+    ),
+    (
+        "Unit.SuccessAction",
+        "it would end the machine that looks; tests of the supervisor do",
+    ),
+    (
+        "Unit.StartLimitAction",
+        "it would end the machine that looks; tests of the supervisor do",
+    ),
+    (
+        "Service.StartLimitAction",
+        "it would end the machine that looks; tests of the supervisor do",
+    ),
+    (
+        "Unit.JobTimeoutAction",
+        "it would end the machine that looks; tests of the supervisor do",
+    ),
+    (
+        "Unit.RebootArgument",
+        "it would end the machine that looks; tests of the supervisor do",
+    ),
+    (
+        "Service.RebootArgument",
+        "it would end the machine that looks; tests of the supervisor do",
+    ),
+    (
+        "Unit.JobTimeoutRebootArgument",
+        "it would end the machine that looks; tests of the supervisor do",
+    ),
+    (
+        "Unit.ReloadPropagatedFrom",
+        "no unit reloads another; tests of the supervisor do",
+    ),
+    (
+        "Unit.PropagatesStopTo",
+        "it takes a stop or job by hand; tests of the supervisor do",
+    ),
+    (
+        "Unit.JobTimeoutSec",
+        "it takes a stop or job by hand; tests of the supervisor do",
+    ),
+    (
+        "Unit.JobRunningTimeoutSec",
+        "it takes a stop or job by hand; tests of the supervisor do",
+    ),
+    (
+        "Unit.OnFailureJobMode",
+        "it takes a stop or job by hand; tests of the supervisor do",
+    ),
+    (
+        "Unit.OnSuccessJobMode",
+        "it takes a stop or job by hand; tests of the supervisor do",
+    ),
+    (
+        "Unit.ConditionVersion",
+        "systemd 258 brings it, and the units run under 257 too; tests of PID 1 do",
+    ),
+    (
+        "Unit.AssertVersion",
+        "systemd 258 brings it, and the units run under 257 too; tests of PID 1 do",
+    ),
+    (
+        "Unit.ConditionKernelModuleLoaded",
+        "systemd 258 brings it, and the units run under 257 too; tests of PID 1 do",
+    ),
+    (
+        "Unit.AssertKernelModuleLoaded",
+        "systemd 258 brings it, and the units run under 257 too; tests of PID 1 do",
+    ),
+    (
+        "Unit.ConditionNeedsUpdate",
+        "whether it holds depends on the image; tests of PID 1 do",
+    ),
+    (
+        "Unit.AssertNeedsUpdate",
+        "whether it holds depends on the image; tests of PID 1 do",
+    ),
+    (
+        "Service.BlockIOWeight",
+        "Debian's kernels have no file for it; golden plans do",
+    ),
+    (
+        "Service.IODeviceWeight",
+        "Debian's kernels have no file for it; golden plans do",
+    ),
+    (
+        "Service.BlockIODeviceWeight",
+        "Debian's kernels have no file for it; golden plans do",
+    ),
+    (
+        "Service.StartupIOWeight",
+        "Debian's kernels have no file for it; golden plans do",
+    ),
+    (
+        "Service.IODeviceLatencyTargetSec",
+        "Debian's kernels have no file for it; golden plans do",
+    ),
+    (
+        "Service.MemoryZSwapWriteback",
+        "the machine has no swap and one memory node; golden plans do",
+    ),
+    (
+        "Service.StartupMemorySwapMax",
+        "the machine has no swap and one memory node; golden plans do",
+    ),
+    (
+        "Service.StartupMemoryZSwapMax",
+        "the machine has no swap and one memory node; golden plans do",
+    ),
+    (
+        "Service.StartupAllowedMemoryNodes",
+        "the machine has no swap and one memory node; golden plans do",
+    ),
 ];
 
 fn overlay() -> PathBuf {

@@ -53,7 +53,7 @@ fn plans(overlay: &Path, unit: &str) -> Vec<ExecPlan> {
 }
 
 fn passes(plan: &ExecPlan) -> bool {
-    let mut spawned = spawn(plan, "a.service", None, &[]).unwrap();
+    let mut spawned = spawn(plan, "a.service", None, &[], &none()).unwrap();
     assert_eq!(outcome(&mut spawned.report), ExecOutcome::Runs);
     matches!(
         wait(&spawned.child),
