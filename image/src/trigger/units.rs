@@ -1,9 +1,12 @@
 //! Units: the recipe's enabled, and all that starts with them checked as PID 1 will read it.
 
+use std::collections::BTreeSet;
+
+use spec_layout::glob;
 use spec_recipe::Units;
 use spec_unit::check::{check, install_links};
 use spec_unit::finding::Severity;
-use spec_unit::load::{EntryKind, UnitSource};
+use spec_unit::load::{EntryKind, FOLDERS, UnitSource};
 use spec_unit::parse::MAX_FILE;
 
 use crate::tree::{Kind, Tree};
@@ -46,11 +49,44 @@ impl UnitSource for Files<'_> {
     }
 }
 
+/// The units to enable, each once. A pattern stands for the units that match and say what they belong to.
+fn named(files: &Files<'_>, enable: &[String]) -> Result<Vec<String>, String> {
+    let mut there = BTreeSet::new();
+    if enable.iter().any(|unit| glob::is_pattern(unit)) {
+        for folder in FOLDERS {
+            there.extend(files.list(folder)?.into_iter().map(|(name, _)| name));
+        }
+    }
+    let mut units = Vec::new();
+    for unit in enable {
+        if !glob::is_pattern(unit) {
+            units.push(unit.clone());
+            continue;
+        }
+        let before = units.len();
+        for name in there.iter().filter(|name| glob::matches(unit, name)) {
+            match install_links(files, name) {
+                Ok(links) if links.is_empty() => {}
+                // A template without an instance to enable.
+                Err(_) if name.contains("@.") => {}
+                _ => units.push(name.clone()),
+            }
+        }
+        if units.len() == before {
+            return Err(format!("[units] enable: no unit matches {unit}"));
+        }
+    }
+    let mut seen = BTreeSet::new();
+    units.retain(|unit| seen.insert(unit.clone()));
+    Ok(units)
+}
+
 /// Makes the links that enable the recipe's units, then checks everything that a boot starts. Gives warnings.
 pub(crate) fn run(units: &Units, tree: &mut Tree) -> Result<Vec<String>, Vec<String>> {
     let mut errors = Vec::new();
     let mut links = Vec::new();
-    for unit in &units.enable {
+    let enabled = named(&Files(tree), &units.enable).map_err(|message| vec![message])?;
+    for unit in &enabled {
         match install_links(&Files(tree), unit) {
             Ok(found) if found.is_empty() => {
                 errors.push(format!(
@@ -67,13 +103,7 @@ pub(crate) fn run(units: &Units, tree: &mut Tree) -> Result<Vec<String>, Vec<Str
         }
     }
     let mut roots = vec![DEFAULT.to_owned()];
-    roots.extend(
-        units
-            .enable
-            .iter()
-            .filter(|unit| !unit.contains("@."))
-            .cloned(),
-    );
+    roots.extend(enabled.iter().filter(|unit| !unit.contains("@.")).cloned());
     let mut warnings = Vec::new();
     match check(&Files(tree), &roots, &units.allow) {
         Ok(findings) => {
@@ -124,6 +154,25 @@ mod tests {
             enable: units.iter().map(|unit| unit.to_string()).collect(),
             allow: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_pattern_enables_what_says_where_it_belongs() {
+        let part = "[Service]\nExecStart=/usr/bin/x\n";
+        let whole = format!("{part}[Install]\nWantedBy=default.target\n");
+        let mut tree = tree(&[
+            ("a-1.service", &whole),
+            ("a-1-part.service", part),
+            ("b.service", &whole),
+        ]);
+        run(&enable(&["a-*.service"]), &mut tree).unwrap();
+        let link = |unit: &str| {
+            tree.resolve(&format!("etc/systemd/system/default.target.wants/{unit}"))
+                .is_some()
+        };
+        assert!(link("a-1.service") && !link("a-1-part.service") && !link("b.service"));
+        let errors = run(&enable(&["c-*.service"]), &mut tree).unwrap_err();
+        assert_eq!(errors, ["[units] enable: no unit matches c-*.service"]);
     }
 
     #[test]

@@ -89,6 +89,13 @@ pub(crate) fn unit(name: &str) -> Result<(), String> {
     }
 }
 
+/// A unit's name, or a pattern of names with `*` or `?`.
+pub(crate) fn units(pattern: &str) -> Result<(), String> {
+    unit(&pattern.replace(['*', '?'], "x")).map_err(|_| {
+        format!("\"{pattern}\" is no unit name (such as etcd.service or my-*.service)")
+    })
+}
+
 /// An absolute path in the image, without `.` and `..`.
 pub(crate) fn path(path: &str) -> Result<(), String> {
     let parts = path.strip_prefix('/').map(|rest| rest.split('/'));

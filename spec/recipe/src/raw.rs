@@ -186,7 +186,8 @@ impl RawRecipe {
         each(&self.kernel.package, name::package)?;
         each(&self.kernel.command_line, command_line_word)?;
         each(&self.overlays, relative)?;
-        for list in [&self.units.enable, &self.units.disable, &self.units.allow] {
+        each(&self.units.enable, name::units)?;
+        for list in [&self.units.disable, &self.units.allow] {
             each(list, name::unit)?;
         }
         for list in [&self.modules.initramfs, &self.modules.root] {

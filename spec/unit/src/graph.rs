@@ -18,22 +18,12 @@ use crate::unit::Unit;
 /// Most units loaded.
 pub const MAX_UNITS: usize = 4096;
 
-/// Relations by which a restart of a unit restarts those that have them to it.
-const RESTARTED_WITH: &[Relation] = &[
-    Relation::Requires,
-    Relation::Requisite,
-    Relation::BindsTo,
-    Relation::PartOf,
-];
-/// Relations by which a stop of a unit stops others: those that have them to it, and with PropagatesStopTo= those that
-/// it names.
+/// Relations by which a stop of a unit stops those that have them to it, and a restart restarts them.
 const STOPPED_WITH: &[Relation] = &[
     Relation::Requires,
     Relation::Requisite,
     Relation::BindsTo,
     Relation::PartOf,
-    Relation::StopPropagatedFrom,
-    Relation::PropagatesStopTo,
 ];
 
 /// A unit's place in the graph; it does not change while the unit is there.
@@ -223,8 +213,9 @@ impl Graph {
         ids: impl IntoIterator<Item = UnitId>,
         active: &dyn Fn(UnitId) -> bool,
     ) -> Transaction {
+        let asked = self.with_followers(ids, active);
         let jobs = self
-            .stop_closure(ids, STOPPED_WITH, active)
+            .stop_closure(asked, active)
             .into_iter()
             .map(|id| (id, JobKind::Stop))
             .collect();
@@ -242,8 +233,9 @@ impl Graph {
         active: &dyn Fn(UnitId) -> bool,
     ) -> Result<Transaction, String> {
         let mut transaction = self.start(id, &|other| other != id && active(other))?;
-        let restarted = self.stop_closure([id], RESTARTED_WITH, active);
-        for stopped in self.stop_closure(restarted.iter().copied(), STOPPED_WITH, active) {
+        let restarted = self.stop_closure([id], active);
+        let followers = self.with_followers([id], active);
+        for stopped in self.stop_closure(followers, active) {
             transaction.jobs.insert(stopped, JobKind::Stop);
         }
         for dependent in restarted {
@@ -255,25 +247,38 @@ impl Graph {
         Ok(transaction)
     }
 
+    /// Those that are asked for, those whose StopPropagatedFrom= names one of them, and those that their PropagatesStopTo=
+    /// names. As in systemd, a stop that itself follows from another, or from a conflict, goes no further that way.
+    fn with_followers(
+        &self,
+        ids: impl IntoIterator<Item = UnitId>,
+        active: &dyn Fn(UnitId) -> bool,
+    ) -> Vec<UnitId> {
+        let mut asked: Vec<UnitId> = ids.into_iter().collect();
+        let followers: Vec<UnitId> = asked
+            .iter()
+            .flat_map(|id| {
+                let back = self.dependents(*id, Relation::StopPropagatedFrom);
+                back.chain(self.on(*id, Relation::PropagatesStopTo))
+            })
+            .filter(|id| active(*id))
+            .collect();
+        asked.extend(followers);
+        asked
+    }
+
     fn stop_closure(
         &self,
         ids: impl IntoIterator<Item = UnitId>,
-        relations: &[Relation],
         active: &dyn Fn(UnitId) -> bool,
     ) -> BTreeSet<UnitId> {
         let mut closure = BTreeSet::new();
         let mut open: Vec<UnitId> = ids.into_iter().collect();
         while let Some(id) = open.pop() {
             if closure.insert(id) {
-                let back = |relation: &&Relation| **relation != Relation::PropagatesStopTo;
-                let dependents = relations
-                    .iter()
-                    .filter(back)
-                    .flat_map(|relation| self.dependents(id, *relation));
-                let named = relations.contains(&Relation::PropagatesStopTo);
-                let named = named.then(|| self.on(id, Relation::PropagatesStopTo));
-                let both = dependents.chain(named.into_iter().flatten());
-                open.extend(both.filter(|other| active(*other)));
+                let dependents = STOPPED_WITH.iter();
+                let dependents = dependents.flat_map(|relation| self.dependents(id, *relation));
+                open.extend(dependents.filter(|dependent| active(*dependent)));
             }
         }
         closure
@@ -504,7 +509,7 @@ impl Plan<'_> {
                 }
             }
         }
-        for id in self.graph.stop_closure(stops, STOPPED_WITH, self.active) {
+        for id in self.graph.stop_closure(stops, self.active) {
             self.jobs.entry(id).or_insert(JobKind::Stop);
         }
         Ok(())

@@ -287,8 +287,10 @@ impl Supervisor {
         }
         if phase != before && phase == Phase::Failed {
             self.trigger(id, Relation::OnFailure);
-        } else if phase != before && phase == Phase::Dead && before.active() == Active::Deactivating
+        } else if phase == Phase::Dead
+            && !matches!(before.active(), Active::Inactive | Active::Failed)
         {
+            // A oneshot may go down in the same step in which its last command has ended.
             self.trigger(id, Relation::OnSuccess);
         }
         if changed && phase.is_down() {

@@ -1,9 +1,9 @@
 //! Lists of system calls with their groups resolved; error numbers by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{abi, groups};
-use crate::plan::{CallAction, CallList};
+use crate::plan::{CallAction, CallList, CallWord};
 
 /// Groups within groups, at most.
 const MAX_DEPTH: usize = 8;
@@ -24,8 +24,12 @@ pub fn is_known(name: &str) -> bool {
 /// What a list comes to, word by word: a word of the list's own kind adds calls, one of the other kind takes them
 /// away, unless it says what becomes of them.
 pub(super) fn resolve(list: &CallList) -> Calls<'_> {
+    // What is said again is said last: a list is no longer work than the names there are.
+    let mut seen = BTreeSet::new();
+    let last_first = list.words.iter().rev();
+    let words: Vec<&CallWord> = last_first.filter(|word| seen.insert(&word.name)).collect();
     let mut calls = Calls::new();
-    for word in &list.words {
+    for word in words.into_iter().rev() {
         let adds = word.inverted != list.allow || (word.inverted && word.action.is_some());
         for_each(&word.name, MAX_DEPTH, &mut |call| {
             if adds {

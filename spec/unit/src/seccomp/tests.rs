@@ -334,55 +334,43 @@ fn files_get_no_setuid_and_setgid_bits() {
 #[test]
 fn small_walls_deny_what_they_say() {
     type Wall = fn(&mut Seccomp);
-    type Case = (
-        Wall,
-        &'static str,
-        &'static [u64],
-        &'static str,
-        &'static [u64],
-    );
-    let cases: [Case; 9] = [
+    type Call = (&'static str, &'static [u64]);
+    let cases: [(Wall, Call, Call); 9] = [
         (
             |s| s.realtime = true,
-            "sched_setscheduler",
-            &[0, 1],
-            "sched_setscheduler",
-            &[0, 5],
+            ("sched_setscheduler", &[0, 1]),
+            ("sched_setscheduler", &[0, 5]),
         ),
         (
             |s| s.realtime = true,
-            "sched_setscheduler",
-            &[0, 0x4000_0000],
-            "sched_setscheduler",
-            &[0, 0],
+            ("sched_setscheduler", &[0, 0x4000_0000]),
+            ("sched_setscheduler", &[0, 0]),
         ),
         (
             |s| s.lock_personality = true,
-            "personality",
-            &[8],
-            "personality",
-            &[0],
+            ("personality", &[8]),
+            ("personality", &[0]),
         ),
         (
             |s| s.clock = true,
-            "clock_settime",
-            &[],
-            "clock_gettime",
-            &[],
+            ("clock_settime", &[]),
+            ("clock_gettime", &[]),
         ),
-        (|s| s.hostname = true, "sethostname", &[], "uname", &[]),
+        (|s| s.hostname = true, ("sethostname", &[]), ("uname", &[])),
         (
             |s| s.kernel_modules = true,
-            "finit_module",
-            &[],
-            "read",
-            &[],
+            ("finit_module", &[]),
+            ("read", &[]),
         ),
-        (|s| s.kernel_logs = true, "syslog", &[], "read", &[]),
-        (|s| s.private_devices = true, "iopl", &[], "ioctl", &[]),
-        (|s| s.kernel_tunables = true, "_sysctl", &[], "sysfs", &[]),
+        (|s| s.kernel_logs = true, ("syslog", &[]), ("read", &[])),
+        (|s| s.private_devices = true, ("iopl", &[]), ("ioctl", &[])),
+        (
+            |s| s.kernel_tunables = true,
+            ("_sysctl", &[]),
+            ("sysfs", &[]),
+        ),
     ];
-    for (wall, denied, with, allowed, otherwise) in cases {
+    for (wall, (denied, with), (allowed, otherwise)) in cases {
         let mut filter = Seccomp::default();
         wall(&mut filter);
         assert!(!filter.is_empty());

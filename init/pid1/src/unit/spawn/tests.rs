@@ -12,6 +12,7 @@ use super::order::journal_header;
 use super::step::Syscall;
 use super::*;
 
+mod check_units;
 mod filter;
 mod process;
 

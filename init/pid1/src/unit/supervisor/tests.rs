@@ -1,6 +1,7 @@
 //! Several units together: what one's fate means for the others. Without processes: targets, and services that cannot
 //! be made because the tree of control groups is none.
 
+use spec_unit::control::ExitStatus;
 use spec_unit::directive::condition::{Check, Condition};
 use spec_unit::directive::exec::Command;
 use spec_unit::directive::notify::NotifyAccess;
@@ -113,6 +114,22 @@ fn a_service_that_cannot_be_made_fails_its_dependents_and_starts_its_rescue() {
     );
     let broken = node.supervisor.status(1).unwrap();
     assert!(broken.reason.unwrap().contains("control group"));
+}
+
+#[test]
+fn a_service_that_ends_well_in_one_step_starts_what_its_success_asks_for() {
+    let mut node = Node::with(&[
+        ("a.service", &[(Relation::OnSuccess, "b.target")]),
+        ("b.target", &[]),
+    ]);
+    let a = node.supervisor.graph.id("a.service").unwrap();
+    let state = node.supervisor.states.get_mut(a).unwrap();
+    (state.phase, state.main) = (Phase::Running, Some(7));
+    node.supervisor
+        .with_machine(a, |machine| machine.main_ended(ExitStatus::Exited(0)));
+    node.supervisor.run_jobs();
+    assert_eq!(node.phase("a.service"), Phase::Dead);
+    assert_eq!(node.phase("b.target"), Phase::Active);
 }
 
 #[test]

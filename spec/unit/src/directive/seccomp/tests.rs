@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::directive::tests::{plan, read};
-use crate::plan::FilterPrivilege;
+use crate::plan::{Architecture, FilterPrivilege};
 
 fn filter(service: &str) -> Seccomp {
     plan(&format!("ExecStart=/bin/true\n{service}")).seccomp

@@ -191,3 +191,17 @@ fn the_worst_list_fits_the_kernels_limit() {
         );
     }
 }
+
+#[test]
+fn a_long_list_is_little_work() {
+    let list = words(true, &["@known", "~@system-service", "@ipc"].repeat(1365));
+    let seccomp = Seccomp {
+        calls: Some(list),
+        ..Seccomp::default()
+    };
+    let start = std::time::Instant::now();
+    compile(&seccomp, Machine::X86_64, 0).unwrap();
+    assert!(start.elapsed().as_millis() < 500, "{:?}", start.elapsed());
+    assert_eq!(everywhere(&seccomp, "msgget", &[]), all(answer::ALLOW));
+    assert_eq!(everywhere(&seccomp, "read", &[]), all(answer::KILL_PROCESS));
+}
