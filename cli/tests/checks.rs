@@ -103,6 +103,14 @@ const UNSEEN: &[(&str, &str)] = &[
         "no unit reloads another; tests of the supervisor do",
     ),
     (
+        "Unit.PropagateReloadTo",
+        "no unit reloads another; a golden text says that it is PropagatesReloadTo=",
+    ),
+    (
+        "Unit.PropagateReloadFrom",
+        "no unit reloads another; a golden text says that it is ReloadPropagatedFrom=",
+    ),
+    (
         "Unit.PropagatesStopTo",
         "it takes a stop or job by hand; tests of the supervisor do",
     ),

@@ -51,6 +51,7 @@ pub mod tool;
 mod tree;
 mod trigger;
 pub mod uki;
+pub mod unit_files;
 mod verity;
 
 use std::path::PathBuf;

@@ -15,7 +15,7 @@ use crate::tree::{Kind, Tree};
 const DEFAULT: &str = "default.target";
 
 /// The unit files of a tree.
-struct Files<'a>(&'a Tree);
+pub(crate) struct Files<'a>(pub(crate) &'a Tree);
 
 impl UnitSource for Files<'_> {
     fn list(&self, folder: &str) -> Result<Vec<(String, EntryKind)>, String> {

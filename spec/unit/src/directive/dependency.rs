@@ -210,6 +210,11 @@ pub const ROWS: &[Directive] = &[
     ),
     row("StopPropagatedFrom", "Units whose stop stops this one."),
     row("PropagatesStopTo", "Units stopped together with this one."),
+    row("BindTo", "Deprecated: BindsTo=."),
+    row("PropagateReloadTo", "Deprecated: PropagatesReloadTo=."),
+    row("PropagateReloadFrom", "Deprecated: ReloadPropagatedFrom=."),
+    row("RequiresOverridable", "Deprecated: Requires=."),
+    row("RequisiteOverridable", "Deprecated: Requisite=."),
     flag(
         "DefaultDependencies",
         "Add the usual dependencies on sysinit.target, basic.target and shutdown.target.",
@@ -225,10 +230,10 @@ pub const ROWS: &[Directive] = &[
 /// The relation of a directive of this name.
 pub fn relation(name: &str) -> Option<Relation> {
     let relation = match name {
-        "Requires" => Relation::Requires,
-        "Requisite" => Relation::Requisite,
+        "Requires" | "RequiresOverridable" => Relation::Requires,
+        "Requisite" | "RequisiteOverridable" => Relation::Requisite,
         "Wants" => Relation::Wants,
-        "BindsTo" => Relation::BindsTo,
+        "BindsTo" | "BindTo" => Relation::BindsTo,
         "PartOf" => Relation::PartOf,
         "Upholds" => Relation::Upholds,
         "Conflicts" => Relation::Conflicts,
@@ -236,8 +241,8 @@ pub fn relation(name: &str) -> Option<Relation> {
         "After" => Relation::After,
         "OnFailure" => Relation::OnFailure,
         "OnSuccess" => Relation::OnSuccess,
-        "PropagatesReloadTo" => Relation::PropagatesReloadTo,
-        "ReloadPropagatedFrom" => Relation::ReloadPropagatedFrom,
+        "PropagatesReloadTo" | "PropagateReloadTo" => Relation::PropagatesReloadTo,
+        "ReloadPropagatedFrom" | "PropagateReloadFrom" => Relation::ReloadPropagatedFrom,
         "StopPropagatedFrom" => Relation::StopPropagatedFrom,
         "PropagatesStopTo" => Relation::PropagatesStopTo,
         _ => return None,
@@ -248,11 +253,14 @@ pub fn relation(name: &str) -> Option<Relation> {
 fn add(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
     let relation = relation(value.name).ok_or("has no relation")?;
     for word in value.words()? {
-        let on = UnitName::parse(&word)?;
-        if on.is_template() {
-            return Err(format!("{word} is a template; name an instance of it"));
-        }
-        let on = on.to_string();
+        let on = match UnitName::parse(&word) {
+            Ok(on) => instance_for(unit, on).to_string(),
+            // One bad name takes no other with it.
+            Err(message) => {
+                value.warn(message);
+                continue;
+            }
+        };
         if !unit.dependencies.has(relation, &on) && on != unit.name {
             unit.dependencies.list.push(Dependency {
                 relation,
@@ -263,6 +271,17 @@ fn add(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Of a template the instance that this unit is an instance of, or that has this unit's name, as in systemd.
+fn instance_for(unit: &Unit, on: UnitName) -> UnitName {
+    if !on.is_template() {
+        return on;
+    }
+    match UnitName::parse(&unit.name) {
+        Ok(own) => on.with_instance(own.instance.as_deref().unwrap_or(&own.prefix)),
+        Err(_) => on,
+    }
 }
 
 /// Nothing is kept: there is one mode.

@@ -20,13 +20,44 @@ const fn row(name: &'static str, documentation: &'static str) -> Directive {
 pub const ROWS: &[Directive] = &[
     row("RootImage", "A disk image as root."),
     row("RootHash", "The verity hash of the root image."),
+    row("RootHashSignature", "The signature of that hash."),
+    row("RootVerity", "The verity data of the root image."),
+    row("RootImageOptions", "How the root image is mounted."),
+    row("RootImagePolicy", "Which partitions of it are used."),
+    row(
+        "RootEphemeral",
+        "A copy of the root that goes with the service.",
+    ),
+    row("MountImages", "Disk images mounted for the service."),
+    row("MountImagePolicy", "Which partitions of them are used."),
+    row("ExtensionImages", "Disk images laid over its root."),
+    row("ExtensionImagePolicy", "Which partitions of them are used."),
+    row("ExtensionDirectories", "Folders laid over its root."),
+    row(
+        "IPIngressFilterPath",
+        "A BPF program that filters what it gets.",
+    ),
+    row(
+        "IPEgressFilterPath",
+        "A BPF program that filters what it sends.",
+    ),
+    row("BPFProgram", "A BPF program at its control group."),
     row("RestrictFileSystems", "Only these file systems."),
     row("RestrictNetworkInterfaces", "Only these links."),
     row("SocketBindAllow", "Only these ports to bind."),
     row("SocketBindDeny", "Not these ports to bind."),
-    row("AppArmorProfile", "An AppArmor profile."),
-    row("SELinuxContext", "A SELinux context."),
-    row("SmackProcessLabel", "A SMACK label."),
+    row(
+        "AppArmorProfile",
+        "An AppArmor profile. A node loads none; with -, which it may do without, it does.",
+    ),
+    row(
+        "SELinuxContext",
+        "A SELinux context. A node loads no policy; with -, which it may do without, it does.",
+    ),
+    row(
+        "SmackProcessLabel",
+        "A SMACK label. A node loads no policy; with -, which it may do without, it does.",
+    ),
 ];
 
 /// Whether a value asks for no isolation at all.

@@ -110,6 +110,18 @@ pub const ROWS: &[Directive] = &[
         "Paths that can be executed within NoExecPaths=.",
     ),
     paths("NoExecPaths", "Paths whose files cannot be executed."),
+    paths(
+        "ReadWriteDirectories",
+        "Deprecated: ReadWritePaths=, with which it is one list.",
+    ),
+    paths(
+        "ReadOnlyDirectories",
+        "Deprecated: ReadOnlyPaths=, with which it is one list.",
+    ),
+    paths(
+        "InaccessibleDirectories",
+        "Deprecated: InaccessiblePaths=, with which it is one list.",
+    ),
     Directive {
         section: "Service",
         name: "BindPaths",
@@ -149,9 +161,9 @@ pub const ROWS: &[Directive] = &[
 
 fn list<'a>(settings: &'a mut MountSettings, name: &str) -> &'a mut Vec<ListedPath> {
     match name {
-        "ReadWritePaths" => &mut settings.read_write,
-        "ReadOnlyPaths" => &mut settings.read_only,
-        "InaccessiblePaths" => &mut settings.inaccessible,
+        "ReadWritePaths" | "ReadWriteDirectories" => &mut settings.read_write,
+        "ReadOnlyPaths" | "ReadOnlyDirectories" => &mut settings.read_only,
+        "InaccessiblePaths" | "InaccessibleDirectories" => &mut settings.inaccessible,
         "ExecPaths" => &mut settings.exec,
         _ => &mut settings.no_exec,
     }

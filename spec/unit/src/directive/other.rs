@@ -71,11 +71,74 @@ pub const ROWS: &[Directive] = &[
         "PAM session. There is no PAM in PID 1.",
     ),
     later("Service", "Sockets", "Sockets handed to the service."),
-    later(
+    none(
         "Service",
         "NonBlocking",
-        "Sockets handed over are non-blocking.",
+        "About sockets handed over; none is, as there are no socket units.",
     ),
+    later(
+        "Service",
+        "USBFunctionDescriptors",
+        "USB gadget functions for the service.",
+    ),
+    later(
+        "Service",
+        "USBFunctionStrings",
+        "USB gadget functions for the service.",
+    ),
+    later(
+        "Service",
+        "CoredumpReceive",
+        "Core dumps of what runs in its containers.",
+    ),
+    later("Service", "MemoryKSM", "Equal pages of it are merged."),
+    later(
+        "Service",
+        "NFTSet",
+        "Its control group is put in sets of nftables.",
+    ),
+    later(
+        "Service",
+        "RuntimeRandomizedExtraSec",
+        "A random time added to RuntimeMaxSec=.",
+    ),
+    later("Service", "LogFilterPatterns", "Lines that are kept."),
+    none("Service", "BusPolicy", "Ignored by systemd too."),
+    none("Service", "Capabilities", "Ignored by systemd too."),
+    none("Service", "NetClass", "Ignored by systemd too."),
+    none("Service", "SysVStartPriority", "Ignored by systemd too."),
+    none("Unit", "IgnoreOnSnapshot", "Ignored by systemd too."),
+    later(
+        "Unit",
+        "ConditionCPUPressure",
+        "Whether the pressure is below a limit.",
+    ),
+    later(
+        "Unit",
+        "ConditionIOPressure",
+        "Whether the pressure is below a limit.",
+    ),
+    later(
+        "Unit",
+        "ConditionMemoryPressure",
+        "Whether the pressure is below a limit.",
+    ),
+    later(
+        "Unit",
+        "AssertCPUPressure",
+        "Whether the pressure is below a limit.",
+    ),
+    later(
+        "Unit",
+        "AssertIOPressure",
+        "Whether the pressure is below a limit.",
+    ),
+    later(
+        "Unit",
+        "AssertMemoryPressure",
+        "Whether the pressure is below a limit.",
+    ),
+    later("Unit", "OnFailureIsolate", "Nothing is isolated on a node."),
     later(
         "Service",
         "FileDescriptorStorePreserve",

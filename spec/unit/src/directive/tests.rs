@@ -303,8 +303,43 @@ fn unknown_is_a_warning_with_its_line() {
 }
 
 #[test]
+fn a_template_among_dependencies_means_the_instance_of_this_unit() {
+    let (unit, findings) = read("[Unit]\nBefore=x@.service x@b.service ? y.service\n");
+    let before: Vec<&str> = unit
+        .dependencies
+        .of(dependency::Relation::Before)
+        .map(|dependency| dependency.on.as_str())
+        .collect();
+    assert_eq!(before, ["x@a.service", "x@b.service", "y.service"]);
+    assert_eq!(findings.len(), 1, "{findings:?}");
+}
+
+#[test]
+fn dependencies_by_their_old_names_are_the_same() {
+    let (unit, findings) = read(
+        "[Unit]\nBindTo=a.service\nRequiresOverridable=b.service\nRequisiteOverridable=c.service\n\
+         PropagateReloadTo=d.service\nPropagateReloadFrom=e.service\n",
+    );
+    use dependency::Relation::{
+        BindsTo, PropagatesReloadTo, ReloadPropagatedFrom, Requires, Requisite,
+    };
+    for (relation, on) in [
+        (BindsTo, "a.service"),
+        (Requires, "b.service"),
+        (Requisite, "c.service"),
+        (PropagatesReloadTo, "d.service"),
+        (ReloadPropagatedFrom, "e.service"),
+    ] {
+        assert!(unit.dependencies.has(relation, on), "{relation:?}");
+    }
+    assert_eq!(findings, []);
+}
+
+#[test]
 fn isolation_that_is_not_there_refuses_until_a_drop_in_switches_it_off() {
-    let (unit, _) = read("[Service]\nRootImage=/a\nSocketBindDeny=any\nRestrictFileSystems=\n");
+    let (unit, _) = read(
+        "[Service]\nRootImage=/a\nSocketBindDeny=any\nRestrictFileSystems=\nRootEphemeral=no\n",
+    );
     assert_eq!(
         unit.refusals.keys().collect::<Vec<_>>(),
         ["RootImage", "SocketBindDeny"]

@@ -120,6 +120,22 @@ fn an_instance_comes_from_its_template() {
 }
 
 #[test]
+fn a_template_among_the_dependencies_of_a_plain_unit_gets_its_name() {
+    let files = [(
+        "keys.service",
+        "[Unit]\nBefore=sshd@.service\n[Service]\nExecStart=/bin/keys\n",
+    )];
+    let loaded = load(&files, "keys.service");
+    assert!(
+        loaded
+            .unit
+            .dependencies
+            .has(Relation::Before, "sshd@keys.service")
+    );
+    assert_eq!(loaded.findings, []);
+}
+
+#[test]
 fn an_alias_is_another_name_for_the_same_unit() {
     let files = [
         ("multi-user.target", "[Unit]\nDescription=Up\n"),

@@ -42,6 +42,16 @@ fn a_path_that_can_be_written_lies_within_one_that_cannot() {
 }
 
 #[test]
+fn the_names_of_old_fill_and_empty_the_same_lists() {
+    let list = mounts(
+        "ReadOnlyDirectories=/srv\nReadWriteDirectories=-/srv/a\nInaccessibleDirectories=/srv/b\n",
+    );
+    assert_eq!(short(&list), ["/srv ro", "/srv/a rw -", "/srv/b closed rw"]);
+    let list = mounts("ReadOnlyPaths=/srv\nReadOnlyDirectories=\nReadOnlyDirectories=/opt\n");
+    assert_eq!(short(&list), ["/opt ro"]);
+}
+
+#[test]
 fn what_changes_nothing_and_what_lies_in_the_closed_is_left_out() {
     let list =
         mounts("ReadWritePaths=/a\nInaccessiblePaths=/b\nReadWritePaths=/b/c\nBindPaths=/x:/b/d\n");
