@@ -94,7 +94,12 @@ impl Syscall for Kernel {
             Step::Data { bytes, to } => stream::data(bytes, *to),
             Step::Open { path, flags, to } => open(path, *flags, *to),
             Step::Terminal { path, taken, to } => stream::terminal(path, *taken, *to),
-            Step::Journal { path, header, to } => journal(path, header, *to),
+            Step::Journal {
+                path,
+                header,
+                kmsg,
+                to,
+            } => journal(path, header, *kmsg, *to),
             Step::Duplicate { from, to } => duplicate(*from, *to),
             Step::Directory(folder) => folder::make(folder),
             Step::Keyring(keyring) => keyring::join(keyring),
@@ -123,11 +128,12 @@ impl Syscall for Kernel {
             }
             Step::Inaccessible {
                 slot,
+                root,
                 path,
                 nodes,
                 missing_ok,
             } => {
-                let tree = mount::inaccessible(path, nodes, *missing_ok)?;
+                let tree = mount::inaccessible([root, path], nodes, *missing_ok)?;
                 self.keep(*slot, tree)
             }
             Step::NewFileSystem { slot, new } => {
@@ -166,7 +172,7 @@ impl Syscall for Kernel {
             Step::Attributes { path, attributes } => {
                 mount::set(libc::AT_FDCWD, path, libc::AT_RECURSIVE, *attributes)
             }
-            Step::Close { path } => {
+            Step::ReadOnly { path } => {
                 let read_only = Attributes {
                     read_only: true,
                     no_exec: false,
@@ -215,6 +221,12 @@ impl Syscall for Kernel {
             }
             Step::DenyWriteExecute(instead) => deny_write_execute(instead),
             Step::Filter(program) => filter(program),
+            Step::Ready => {
+                let byte = crate::unit::spawn::report::READY;
+                // SAFETY: the buffer is as long as said.
+                check(unsafe { libc::write(self.report, (&raw const byte).cast(), 1) } as c_int)
+                    .map(drop)
+            }
             Step::Exec(exec) => execute(exec),
         }
     }
@@ -322,10 +334,12 @@ fn duplicate(from: RawFd, to: RawFd) -> Result {
     }
 }
 
-/// A stream to the journal with its header sent; the kernel log if the journal is away or does not keep up.
-fn journal(path: &CStr, header: &[u8], to: RawFd) -> Result {
+/// A stream to the journal with its header sent. If the journal is away or does not keep up, the kernel log, or nothing
+/// for a service that may not have that.
+fn journal(path: &CStr, header: &[u8], kmsg: bool, to: RawFd) -> Result {
     match journal_stream(path, header) {
         Ok(fd) => place(fd, to),
+        Err(_) if !kmsg => open(c"/dev/null", libc::O_WRONLY, to),
         Err(_) => open(c"/dev/kmsg", libc::O_WRONLY, to)
             .or_else(|_| open(c"/dev/null", libc::O_WRONLY, to)),
     }

@@ -52,8 +52,8 @@ pub(crate) struct NodeHost {
     pub(crate) handed: BTreeMap<UnitId, Vec<OwnedFd>>,
     /// Namespaces that the processes of a unit share.
     pub(crate) namespaces: BTreeMap<UnitId, UnitNamespaces>,
-    /// Users whose IPC objects go with their units.
-    ipc_owners: BTreeMap<UnitId, u32>,
+    /// Users of units that are not root, and whether their IPC objects go with the unit.
+    ipc_owners: BTreeMap<UnitId, (u32, bool)>,
     /// Filters of control groups, by path.
     held: BTreeMap<String, Filters>,
     /// Users made up for one run.
@@ -171,12 +171,20 @@ impl NodeHost {
         Ok(child.pid)
     }
 
+    /// Nothing of a unit is left, and its place may be another's next.
+    pub(crate) fn forget(&mut self, id: UnitId) {
+        self.handed.remove(&id);
+        self.namespaces.remove(&id);
+        self.users.take_back(id);
+        self.ipc_owners.remove(&id);
+    }
+
     /// Has the IPC objects of a unit's user removed, unless another unit with that user runs.
     fn remove_ipc(&mut self, id: UnitId) {
-        let Some(uid) = self.ipc_owners.remove(&id) else {
+        let Some((uid, true)) = self.ipc_owners.remove(&id) else {
             return;
         };
-        if self.ipc_owners.values().any(|other| *other == uid) {
+        if self.ipc_owners.values().any(|(other, _)| *other == uid) {
             return;
         }
         match ipc::remove(uid) {
@@ -338,12 +346,17 @@ impl Host for NodeHost {
         service.state.cgroup = Some(plan.cgroup.path.clone());
         self.hold(&plan)?;
         let user = plan.credentials.as_ref().map(|numbers| numbers.uid);
-        if let Some(uid) = user.filter(|uid| *uid != 0 && service.unit.removes_ipc()) {
-            self.ipc_owners.insert(service.id, uid);
+        if let Some(uid) = user.filter(|uid| *uid != 0) {
+            self.ipc_owners
+                .insert(service.id, (uid, service.unit.removes_ipc()));
         }
         service.state.startup = plan.cgroup.startup.clone();
         let removed = plan.directories.iter().filter(|folder| folder.remove);
-        service.state.folders = removed.map(|Directory { path, .. }| path.clone()).collect();
+        for Directory { path, .. } in removed {
+            if !service.state.folders.contains(path) {
+                service.state.folders.push(path.clone());
+            }
+        }
         let name = &service.unit.name;
         if let Some(message) = most_open_files().and_then(|most| lowered(&plan, most)) {
             self.say(Level::Warning, name, &message);

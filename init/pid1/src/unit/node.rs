@@ -1,6 +1,6 @@
 //! The node as units see it: unit files, facts, users, environment files. Each reading is bounded and never waits.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::Read as _;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -185,7 +185,9 @@ impl PlanHost for NodePlanHost<'_> {
     fn stored_credentials(&self) -> Vec<(String, String)> {
         let names = |store: &&str| -> Vec<(String, String)> {
             let entries = fs::read_dir(store).into_iter().flatten().flatten();
-            let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+            let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()));
+            let names = files.filter_map(|entry| entry.file_name().into_string().ok());
+            let names = names.filter(|name| spec_unit::plan::credential::is_name(name));
             let mut found: Vec<_> = names
                 .map(|name| (name.clone(), format!("{store}/{name}")))
                 .collect();
@@ -196,7 +198,8 @@ impl PlanHost for NodePlanHost<'_> {
     }
 
     fn is_program(&self, path: &str) -> bool {
-        let metadata = File::open(path).and_then(|file| file.metadata());
+        // Not opened: a fifo would be waited for.
+        let metadata = fs::metadata(path);
         metadata
             .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
     }

@@ -156,7 +156,7 @@ impl Supervisor {
     }
 
     pub(super) fn forget_state(&mut self, id: UnitId) {
-        self.host.handed.remove(&id);
+        self.host.forget(id);
         // Its place may be another unit's next.
         for timer in Timer::ALL {
             self.host.arm(id, timer, None);

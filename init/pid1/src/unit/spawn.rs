@@ -16,7 +16,7 @@ use crate::sys::clone::Birth;
 pub(crate) mod exec;
 mod mounts;
 mod order;
-mod report;
+pub(crate) mod report;
 mod scheduling;
 pub(crate) mod step;
 
@@ -83,6 +83,7 @@ fn carry_out(
         report: ExecReport {
             socket: read,
             namespaces: Vec::new(),
+            ready: false,
             names,
             program: plan.program.clone(),
         },

@@ -271,7 +271,8 @@ impl Machine<'_> {
         };
         match (self.run(role), self.kind()) {
             (Some(Err(message)), _) => self.fail_to_run(message),
-            (None, _) | (Some(Ok(())), ServiceType::Simple | ServiceType::Idle) => {
+            (None, _) => self.start_post(),
+            (Some(Ok(())), ServiceType::Simple | ServiceType::Idle) if !self.waits_for_exec() => {
                 self.start_post();
             }
             (Some(Ok(())), _) => {}

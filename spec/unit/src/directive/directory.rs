@@ -138,6 +138,12 @@ fn add(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
         let path = value::path(&format!("/{word}"))
             .ok()
             .filter(|path| path.len() > 1 && !word.contains(':'));
+        if path
+            .as_deref()
+            .is_some_and(|path| path.split('/').nth(1) == Some("private"))
+        {
+            return Err("\"private\" is where folders of users made up for one run are".into());
+        }
         let path = path.ok_or_else(|| format!("{word:?} is not a relative path without \"..\""))?;
         folders.paths.push(path);
     }

@@ -142,6 +142,9 @@ pub(super) fn user_of(planning: &Planning<'_>) -> Result<Option<User>, String> {
     let Some(name) = dynamic_name(unit).or_else(|| unit.service.identity.user.clone()) else {
         return Ok(None);
     };
+    if unit.service.identity.dynamic && name.parse::<u32>().is_ok() {
+        return Err("User=: a number is no name for the user of DynamicUser=; give a name".into());
+    }
     let user = planning.host.accounts().user(&name);
     user.map(Some)
         .ok_or_else(|| format!("User=: there is no user {name:?} in /etc/passwd"))

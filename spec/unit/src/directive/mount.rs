@@ -242,7 +242,7 @@ const TMPFS: [&str; 6] = ["size", "nr_blocks", "nr_inodes", "mode", "uid", "gid"
 
 pub(super) fn temporary(path: String, options: &str) -> Result<Temporary, String> {
     let (mut read_only, mut no_exec) = (false, false);
-    let mut kept = vec!["mode=0755"];
+    let mut kept = vec!["mode=0755", "size=10%", "nr_inodes=400k"];
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             "ro" => read_only = true,
@@ -331,6 +331,9 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
     entries.extend(super::protect::entries(planning));
     entries.extend(super::root::entries(planning, plan));
     entries.extend(super::directory::entries(planning, plan, rooted));
+    if !rooted {
+        entries.iter_mut().for_each(Entry::straighten);
+    }
     plan.mounts.list = merge::merge(entries);
     plan.mounts.private = service.mounts.private == Some(true)
         || service.mounts.propagation == Some(Propagation::Slave)

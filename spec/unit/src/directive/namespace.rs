@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Directive, Planning, Support, Value};
+use crate::directive::service::ServiceType;
 use crate::plan::{ExecPlan, IdMaps, IdRange, Sharing};
 use crate::unit::Unit;
 use crate::value;
@@ -158,6 +159,11 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
     plan.namespaces.network = sharing(settings.network, &settings.network_path);
     plan.namespaces.ipc = sharing(settings.ipc, &settings.ipc_path);
     plan.namespaces.processes = settings.processes;
+    let kind = planning.unit.service.kind.given;
+    if settings.processes && kind == Some(ServiceType::Forking) {
+        // The first process of the namespace would be the one that ends, and take the daemon with it.
+        return Err("PrivatePIDs=: a service of Type=forking cannot have it".into());
+    }
     let (uid, gid) = plan
         .credentials
         .as_ref()

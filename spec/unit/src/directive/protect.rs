@@ -371,7 +371,7 @@ pub(super) fn entries(planning: &Planning<'_>) -> Vec<Entry> {
         entries.push(Entry::new("/proc", content));
     }
     if protection.devices {
-        entries.push(Entry::new("/dev", Content::Devices));
+        entries.push(Entry::new("/dev", Content::Devices).unwritable());
     }
     if namespaces.ipc && namespaces.ipc_path.is_none() {
         entries.push(Entry::new("/dev/mqueue", Content::Queues));
@@ -414,7 +414,7 @@ fn tmp(planning: &Planning<'_>, tmp: Tmp) -> Vec<Entry> {
             let source = format!("{}/tmp", private(planning, path));
             Some(Entry::bind(&source, path, false))
         }
-        Tmp::Disconnected => Some(tmpfs(path, "mode=1777")),
+        Tmp::Disconnected => Some(tmpfs(path, "mode=1777,size=10%,nr_inodes=1m")),
     };
     TEMPORARY.iter().filter_map(entry).collect()
 }

@@ -2,7 +2,7 @@
 //! mount_setattr(2).
 
 use std::ffi::{CStr, c_int};
-use std::os::fd::{BorrowedFd, IntoRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, BorrowedFd, IntoRawFd as _, OwnedFd, RawFd};
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::{
@@ -78,13 +78,13 @@ pub(super) fn tree(
 }
 
 /// A copy of that of the nodes which nobody can open (folder, file, character and block device) which is of the kind that
-/// is at the path.
+/// is at the path within a root.
 pub(super) fn inaccessible(
-    path: &CStr,
+    [root, path]: [&CStr; 2],
     [folder, file, character, block]: &[std::ffi::CString; 4],
     missing_ok: bool,
 ) -> std::result::Result<RawFd, Failure> {
-    let node = match kind(rustix::fs::CWD, path) {
+    let node = match kind_within(root, path) {
         Err(Failure(libc::ENOENT | libc::ENOTDIR)) if missing_ok => return Ok(NONE),
         Err(failure) => return Err(failure),
         Ok(FileType::Directory) => folder,
@@ -93,6 +93,15 @@ pub(super) fn inaccessible(
         Ok(_) => file,
     };
     tree(node, false, false)
+}
+
+/// The kind of what a path within a root leads to, links followed as they are there.
+fn kind_within(root: &CStr, path: &CStr) -> std::result::Result<FileType, Failure> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let root = rustix::fs::open(root, flags, Mode::empty()).map_err(failure)?;
+    let within = rustix::fs::ResolveFlags::IN_ROOT;
+    let found = rustix::fs::openat2(&root, path, flags, Mode::empty(), within);
+    kind(found.map_err(failure)?.as_fd(), c"")
 }
 
 fn kind(at: BorrowedFd<'_>, path: &CStr) -> std::result::Result<FileType, Failure> {
@@ -202,7 +211,7 @@ pub(super) fn attach(tree: RawFd, path: &CStr, attributes: Attributes, missing_o
     // SAFETY: it was opened by this child and is not used again.
     unsafe { libc::close(tree) };
     match moved {
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) if missing_ok => Ok(()),
+        Err(rustix::io::Errno::NOENT) if missing_ok => Ok(()),
         moved => moved.map_err(failure),
     }
 }

@@ -82,7 +82,9 @@ pub(super) fn own_folder() -> std::result::Result<RawFd, Failure> {
     use std::os::fd::IntoRawFd as _;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = rustix::fs::open(c"/proc/self", flags, Mode::empty()).map_err(failure)?;
-    Ok(folder.into_raw_fd())
+    // Above the numbers that the program may be handed.
+    let lifted = rustix::io::fcntl_dupfd_cloexec(&folder, crate::sys::clone::LIFTED);
+    Ok(lifted.map_err(failure)?.into_raw_fd())
 }
 
 /// A user namespace with these maps. A child of this child writes them, which is still of the namespace outside: within,

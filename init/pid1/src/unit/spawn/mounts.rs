@@ -141,10 +141,15 @@ impl Order<'_> {
             }
             Content::Inaccessible => {
                 let [folder, file, character, block] = INACCESSIBLE;
-                let root = self.mounts.root.as_deref().unwrap_or_default();
+                // All units share these nodes: nobody writes to them.
+                attributes = Attributes {
+                    read_only: true,
+                    no_exec: true,
+                };
                 self.before.push(Step::Inaccessible {
                     slot,
-                    path: text(&format!("{root}{path}"))?,
+                    root: text(self.mounts.root.as_deref().unwrap_or("/"))?,
+                    path: text(path)?,
                     nodes: [text(folder)?, text(file)?, text(character)?, text(block)?],
                     missing_ok: mount.missing_ok,
                 });
@@ -156,7 +161,9 @@ impl Order<'_> {
             }
             content => {
                 self.mounted.push(new(slot, content)?);
-                self.point(slot, path, within)?;
+                if !mount.missing_ok {
+                    self.point(slot, path, within)?;
+                }
                 // What is mounted in it needs a place first.
                 attributes.read_only = false;
             }
@@ -259,7 +266,7 @@ impl Order<'_> {
         };
         for mount in list.filter(new) {
             let path = text(&mount.target)?;
-            self.mounted.push(Step::Close { path });
+            self.mounted.push(Step::ReadOnly { path });
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use spec_unit::seccomp::{self, Machine};
 use super::exec::Exec;
 use super::report::{Shared, UnitNamespaces};
 use super::scheduling::scheduling;
-use super::step::{Folder, SessionKeyring, Step, TerminalSetup};
+use super::step::{Folder, Path, SessionKeyring, Step, TerminalSetup};
 use super::text;
 
 /// Open files of a child whose plan says nothing, as systemd gives them: PID 1's own limit is nobody else's.
@@ -41,7 +41,8 @@ pub(crate) fn steps(
         steps.push(Step::OomScore(score.to_string().into_bytes()));
     }
     let open_files = |limit: &&Rlimit| limit.resource == Resource::Nofile;
-    let limits = plan.rlimits.iter().filter(|limit| !open_files(limit));
+    let late = |limit: &&Rlimit| open_files(limit) || limit.resource == Resource::Fsize;
+    let limits = plan.rlimits.iter().filter(|limit| !late(limit));
     steps.extend(limits.map(limit));
     scheduling(plan, &mut steps);
     steps.extend(plan.personality.map(Step::Personality));
@@ -67,6 +68,9 @@ pub(crate) fn steps(
     // PID 1's own descriptors are there until exec: below the child's limit it could open nothing more.
     let open_files = plan.rlimits.iter().find(open_files);
     steps.push(limit(open_files.unwrap_or(&OPEN_FILES)));
+    // Nor could what is written for it be longer than its files may be.
+    let size = |limit: &&Rlimit| limit.resource == Resource::Fsize;
+    steps.extend(plan.rlimits.iter().find(size).map(limit));
     identity(plan, &mut steps);
     let (path, missing_ok) = plan
         .working_directory
@@ -84,6 +88,7 @@ pub(crate) fn steps(
         steps.push(Step::NoNewPrivileges);
     }
     steps.push(Step::CloseFrom(3 + plan.fds.listen.len() as i32));
+    steps.push(Step::Ready);
     filters(plan, &mut steps)?;
     steps.push(Step::Exec(Exec::new(plan)?));
     Ok(steps)
@@ -178,6 +183,7 @@ fn stdio(plan: &ExecPlan, unit: &str, fds: &[OwnedFd], steps: &mut Vec<Step>) ->
             Output::Journal => Step::Journal {
                 path: text(spec_layout::path::JOURNAL_STDOUT)?,
                 header: journal_header(plan, unit),
+                kmsg: !plan.seccomp.kernel_logs && !plan.seccomp.private_devices,
                 to,
             },
             Output::Tty(_) if matches!(stdio.input, Input::Tty { .. }) => {
@@ -229,23 +235,34 @@ fn folders(plan: &ExecPlan, steps: &mut Vec<Step>) -> io::Result<()> {
                 // Nobody but root reaches the folders of users that are made up for one run.
                 let hidden = folder.link && parent.ends_with("/private");
                 steps.push(Step::Directory(Folder {
-                    path: text(parent)?,
+                    path: split(parent)?,
                     mode: if hidden { 0o700 } else { 0o755 },
-                    owner: None,
+                    owner: hidden.then_some((0, 0)),
+                    with_content: false,
                     other: None,
                     link: None,
                 }));
             }
         }
         steps.push(Step::Directory(Folder {
-            path: text(&folder.path)?,
+            path: split(&folder.path)?,
             mode: folder.mode,
             owner: Some((folder.uid, folder.gid)),
-            other: folder.other.as_deref().map(text).transpose()?,
+            with_content: true,
+            other: folder.other.as_deref().map(split).transpose()?,
             link: link.map(|_| text(&folder.path)).transpose()?,
         }));
     }
     Ok(())
+}
+
+/// An absolute path as a folder and a name.
+fn split(path: &str) -> io::Result<Path> {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    Ok(Path {
+        folder: text(if folder.is_empty() { "/" } else { folder })?,
+        name: text(name)?,
+    })
 }
 
 /// The folders that a path is in, but for `/`, the outermost first.

@@ -6,6 +6,9 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 
 use crate::sys::message;
 
+/// What a child says right before it runs its program.
+pub(crate) const READY: u8 = b'r';
+
 /// Reads what became of exec.
 #[derive(Debug)]
 pub(crate) struct ExecReport {
@@ -13,6 +16,8 @@ pub(crate) struct ExecReport {
     pub(crate) socket: OwnedFd,
     /// Namespaces that the child has made for its unit.
     pub(crate) namespaces: Vec<(Shared, OwnedFd)>,
+    /// It said that it is about to run its program.
+    pub(super) ready: bool,
     pub(super) names: Vec<(&'static str, i32)>,
     pub(super) program: String,
 }
@@ -46,7 +51,12 @@ impl ExecReport {
                 Err(cause) => return ExecOutcome::Failed(format!("{}: {cause}", self.program)),
             };
             match (received.length, report.first()) {
-                (0, _) => return ExecOutcome::Runs,
+                (0, _) if self.ready => return ExecOutcome::Runs,
+                (0, _) => {
+                    let message = format!("{}: it ended before it could run", self.program);
+                    return ExecOutcome::Failed(message);
+                }
+                (1, Some(&READY)) => self.ready = true,
                 (1, Some(letter)) => {
                     let kinds = Shared::ALL.into_iter();
                     let kind = kinds.filter(|kind| kind.letter() == *letter);

@@ -12,17 +12,28 @@ use super::exec::Exec;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Failure(pub(crate) i32);
 
+/// A path as the folder and the name in it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Path {
+    /// Absolute path of the folder.
+    pub(crate) folder: CString,
+    /// The name in it.
+    pub(crate) name: CString,
+}
+
 /// A folder to be made.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Folder {
-    /// Absolute path.
-    pub(crate) path: CString,
+    /// Where.
+    pub(crate) path: Path,
     /// Its mode.
     pub(crate) mode: u32,
-    /// Who it is given to, with all that is in it; none leaves one that is there.
+    /// Who it is given to; none leaves one that is there.
     pub(crate) owner: Option<(u32, u32)>,
+    /// All that is in it gets that owner too.
+    pub(crate) with_content: bool,
     /// Where it may stand instead, and is brought from.
-    pub(crate) other: Option<CString>,
+    pub(crate) other: Option<Path>,
     /// Target of the link that is left there.
     pub(crate) link: Option<CString>,
 }
@@ -110,6 +121,7 @@ pub(crate) enum Step {
     Journal {
         path: CString,
         header: Vec<u8>,
+        kmsg: bool,
         to: RawFd,
     },
     /// dup2(2).
@@ -141,9 +153,10 @@ pub(crate) enum Step {
         recursive: bool,
         missing_ok: bool,
     },
-    /// Into a slot what cannot be opened, of the kind that is at the path.
+    /// Into a slot what cannot be opened, of the kind that is at the path within a root.
     Inaccessible {
         slot: usize,
+        root: CString,
         path: CString,
         nodes: [CString; 4],
         missing_ok: bool,
@@ -182,7 +195,7 @@ pub(crate) enum Step {
         attributes: Attributes,
     },
     /// mount_setattr(2): the file system mounted at a path becomes read-only, and nothing that is mounted in it.
-    Close { path: CString },
+    ReadOnly { path: CString },
     /// personality(2).
     Personality(u32),
     /// umask(2).
@@ -213,6 +226,8 @@ pub(crate) enum Step {
     DenyWriteExecute(Vec<Instruction>),
     /// seccomp(2): the filter of all calls from here on.
     Filter(Vec<Instruction>),
+    /// Tell PID 1 that all but the filter and the program is done.
+    Ready,
     /// execve(2).
     Exec(Exec),
 }
@@ -287,7 +302,7 @@ impl Step {
             | Self::NewFileSystem { .. }
             | Self::MountPoint { .. }
             | Self::Attach { .. }
-            | Self::Close { .. }
+            | Self::ReadOnly { .. }
             | Self::Attributes { .. } => ("mounts", 226),
             Self::Credential { .. } | Self::GiveCredentials { .. } => ("credentials", 243),
             Self::Root { .. } | Self::RootTree { .. } => ("root folder", 210),
@@ -307,6 +322,7 @@ impl Step {
             Self::CloseFrom(_) => ("file descriptors", 202),
             Self::DenyWriteExecute(_) => ("MemoryDenyWriteExecute", 228),
             Self::Filter(_) => ("system call filter", 228),
+            Self::Ready => ("report", 203),
             Self::Exec(_) => ("execution", 203),
         }
     }

@@ -125,6 +125,7 @@ fn a_confined_child_does_what_needs_root_first_and_the_walls_last() {
         "WorkingDirectory",
         "NoNewPrivileges",
         "file descriptors",
+        "report",
         "execution",
     ];
     assert_eq!(recorder.names, expected);

@@ -9,11 +9,21 @@ use super::{Machine, Role, describe};
 use crate::log::Level;
 
 impl Machine<'_> {
+    /// Whether the service is up once its program runs. So is one of Type=simple whose other commands join namespaces
+    /// that its main process makes.
+    pub(super) fn waits_for_exec(&self) -> bool {
+        let namespaces = &self.unit.service.namespaces;
+        let joined = namespaces.network || namespaces.ipc;
+        match self.kind() {
+            ServiceType::Exec => true,
+            ServiceType::Simple | ServiceType::Idle => joined,
+            _ => false,
+        }
+    }
+
     /// The program of this process runs now.
     pub(crate) fn exec_done(&mut self, pid: i32) {
-        if self.state.phase == Phase::Start
-            && self.kind() == ServiceType::Exec
-            && self.state.main == Some(pid)
+        if self.state.phase == Phase::Start && self.waits_for_exec() && self.state.main == Some(pid)
         {
             self.start_post();
         }

@@ -21,9 +21,11 @@ impl Supervisor {
             return;
         };
         let outcome = report.outcome();
-        let made = report.namespaces.drain(..);
-        let kept = self.host.namespaces.entry(id).or_default();
-        made.for_each(|(kind, fd)| kept.keep(kind, fd));
+        let made = std::mem::take(&mut report.namespaces).into_iter();
+        // Where the unit has ended meanwhile, they go with it.
+        if let Some(kept) = self.host.namespaces.get_mut(&id) {
+            made.for_each(|(kind, fd)| kept.keep(kind, fd));
+        }
         if outcome == ExecOutcome::Pending {
             self.host.reports.insert(pid, (id, report));
             return;

@@ -21,6 +21,16 @@ pub struct Entry {
     pub implicit: bool,
 }
 
+/// Folders that are links on every node, and where they lead.
+const LINKS: [(&str, &str); 6] = [
+    ("/var/run", "/run"),
+    ("/var/lock", "/run/lock"),
+    ("/bin", "/usr/bin"),
+    ("/sbin", "/usr/sbin"),
+    ("/lib", "/usr/lib"),
+    ("/lib64", "/usr/lib64"),
+];
+
 impl Entry {
     /// Something at a path.
     pub fn new(path: &str, content: Content) -> Self {
@@ -99,6 +109,17 @@ impl Entry {
     /// The same, and it may be missing or not.
     pub fn missing_ok(self, missing_ok: bool) -> Self {
         Self { missing_ok, ..self }
+    }
+
+    /// Takes the links of a node's root out of the path: what lies behind one must be in its place in the list.
+    pub fn straighten(&mut self) {
+        for (link, target) in LINKS {
+            let rest = self.path.strip_prefix(link);
+            if let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+                self.path = format!("{target}{rest}");
+                return;
+            }
+        }
     }
 
     /// Of several contents of one path the one with the least rank counts.

@@ -79,7 +79,7 @@ fn execution_is_opened_within_what_is_closed_to_it_and_binds_inherit() {
     ];
     assert_eq!(short(&list), expected);
     let tmpfs = list.iter().find(|mount| mount.target == "/y").unwrap();
-    let options = "mode=0755,size=1M,mode=0700".into();
+    let options = "mode=0755,size=10%,nr_inodes=400k,size=1M,mode=0700".into();
     assert_eq!(tmpfs.content, Content::Tmpfs { options });
 }
 

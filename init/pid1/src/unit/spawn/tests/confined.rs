@@ -372,3 +372,46 @@ fn a_folder_follows_its_service_to_where_only_it_can_reach_it_and_back() {
         "kept"
     );
 }
+
+#[test]
+fn the_folder_of_a_service_is_not_made_through_a_link_of_somebody_else() {
+    let base = tempfile::tempdir().unwrap();
+    let path = |name: &str| format!("{}/{name}", base.path().display());
+    std::fs::create_dir_all(path("theirs/data")).unwrap();
+    std::os::unix::fs::symlink(path("theirs"), path("own")).unwrap();
+    let mut plan = shell("true");
+    let own = rustix::process::geteuid().as_raw();
+    plan.directories = vec![Directory {
+        path: path("own/data"),
+        mode: 0o700,
+        uid: own,
+        gid: rustix::process::getegid().as_raw(),
+        ..Directory::default()
+    }];
+    let message = run(&plan).unwrap_err();
+    assert!(message.contains("folders: Too many levels"), "{message}");
+}
+
+#[test]
+fn a_child_that_ends_before_its_program_did_not_run() {
+    let mut plan = plan("/bin/true", &[]);
+    plan.rlimits = vec![Rlimit {
+        resource: Resource::Fsize,
+        soft: 0,
+        hard: 0,
+    }];
+    assert_eq!(run(&plan), Ok(0), "a limit of its files does not end it");
+    let (read, write) = sys::clone::pair().unwrap();
+    drop(write);
+    let mut report = ExecReport {
+        socket: read,
+        namespaces: Vec::new(),
+        ready: false,
+        names: Vec::new(),
+        program: "/bin/true".into(),
+    };
+    let ExecOutcome::Failed(message) = report.outcome() else {
+        panic!("it ran")
+    };
+    assert_eq!(message, "/bin/true: it ended before it could run");
+}

@@ -199,7 +199,14 @@ fn another_user_loads_the_filter_with_a_capability_that_exec_takes() {
         inheritable: 0,
     };
     assert!(steps.contains(&kept) && !steps.contains(&Step::NoNewPrivileges));
-    let [.., Step::CloseFrom(3), Step::Filter(_), Step::Exec(_)] = &steps[..] else {
+    let [
+        ..,
+        Step::CloseFrom(3),
+        Step::Ready,
+        Step::Filter(_),
+        Step::Exec(_),
+    ] = &steps[..]
+    else {
         panic!("{steps:?}")
     };
     let narrow = of_user(Seccomp {

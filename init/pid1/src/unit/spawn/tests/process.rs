@@ -104,6 +104,7 @@ fn all_that_root_may_is_done_before_the_user_changes() {
         "SecureBits",
         "NoNewPrivileges",
         "file descriptors",
+        "report",
         "execution",
     ];
     assert_eq!(recorder.names, expected);
