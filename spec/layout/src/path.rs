@@ -18,10 +18,14 @@ pub const PACKAGES: &str = "/usr/lib/bedplate/packages";
 
 /// Folder of what is ours at run time.
 pub const RUN: &str = "/run/bedplate";
-/// A folder and a file that nobody can open: what InaccessiblePaths= shows.
+/// A folder, a file and devices that nobody can open: what InaccessiblePaths= shows.
 pub const INACCESSIBLE_FOLDER: &str = "/run/bedplate/inaccessible/folder";
 /// See [`INACCESSIBLE_FOLDER`].
 pub const INACCESSIBLE_FILE: &str = "/run/bedplate/inaccessible/file";
+/// See [`INACCESSIBLE_FOLDER`]. Root may open a file of any mode, but no device that there is no driver for.
+pub const INACCESSIBLE_CHARACTER: &str = "/run/bedplate/inaccessible/character";
+/// See [`INACCESSIBLE_CHARACTER`].
+pub const INACCESSIBLE_BLOCK: &str = "/run/bedplate/inaccessible/block";
 /// PID 1's native control socket (SOCK_SEQPACKET, `spec_unit::control`).
 pub const CONTROL_SOCKET: &str = "/run/bedplate/control.sock";
 /// sd_notify datagrams.

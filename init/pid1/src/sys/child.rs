@@ -124,10 +124,10 @@ impl Syscall for Kernel {
             Step::Inaccessible {
                 slot,
                 path,
-                nodes: [folder, file],
+                nodes,
                 missing_ok,
             } => {
-                let tree = mount::inaccessible(path, [folder, file], *missing_ok)?;
+                let tree = mount::inaccessible(path, nodes, *missing_ok)?;
                 self.keep(*slot, tree)
             }
             Step::NewFileSystem { slot, new } => {

@@ -4,7 +4,7 @@
 use std::ffi::{CStr, c_int};
 use std::os::fd::{BorrowedFd, IntoRawFd as _, OwnedFd, RawFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
@@ -77,27 +77,31 @@ pub(super) fn tree(
     }
 }
 
-/// A copy of one of the two nodes that nobody can open, of the kind that is at the path.
+/// A copy of that of the nodes which nobody can open (folder, file, character and block device) which is of the kind that
+/// is at the path.
 pub(super) fn inaccessible(
     path: &CStr,
-    [folder, file]: [&CStr; 2],
+    [folder, file, character, block]: &[std::ffi::CString; 4],
     missing_ok: bool,
 ) -> std::result::Result<RawFd, Failure> {
-    match is_folder(rustix::fs::CWD, path) {
-        Err(Failure(libc::ENOENT | libc::ENOTDIR)) if missing_ok => Ok(NONE),
-        Err(failure) => Err(failure),
-        Ok(true) => tree(folder, false, false),
-        Ok(false) => tree(file, false, false),
-    }
+    let node = match kind(rustix::fs::CWD, path) {
+        Err(Failure(libc::ENOENT | libc::ENOTDIR)) if missing_ok => return Ok(NONE),
+        Err(failure) => return Err(failure),
+        Ok(FileType::Directory) => folder,
+        Ok(FileType::CharacterDevice) => character,
+        Ok(FileType::BlockDevice) => block,
+        Ok(_) => file,
+    };
+    tree(node, false, false)
 }
 
-fn is_folder(at: BorrowedFd<'_>, path: &CStr) -> std::result::Result<bool, Failure> {
+fn kind(at: BorrowedFd<'_>, path: &CStr) -> std::result::Result<FileType, Failure> {
     let flags = match path.is_empty() {
         true => rustix::fs::AtFlags::EMPTY_PATH,
         false => rustix::fs::AtFlags::empty(),
     };
     let status = rustix::fs::statat(at, path, flags).map_err(failure)?;
-    Ok(rustix::fs::FileType::from_raw_mode(status.st_mode).is_dir())
+    Ok(FileType::from_raw_mode(status.st_mode))
 }
 
 /// A new file system, mounted nowhere.
@@ -147,7 +151,7 @@ pub(super) fn devices(tree: RawFd) -> Result {
     for (name, major, minor) in DEVICES {
         let device = rustix::fs::makedev(major, minor);
         let mode = Mode::from_raw_mode(0o666);
-        let kind = rustix::fs::FileType::CharacterDevice;
+        let kind = FileType::CharacterDevice;
         rustix::fs::mknodat(tree, name, kind, mode, device).map_err(failure)?;
     }
     for (name, target) in LINKS {
@@ -173,7 +177,7 @@ pub(super) fn mount_point(tree: RawFd, parents: &[std::ffi::CString], path: &CSt
             Err(_) => {}
         }
     }
-    if is_folder(borrow(tree)?, c"")? {
+    if kind(borrow(tree)?, c"")? == FileType::Directory {
         return rustix::fs::mkdirat(at, path, folder).map_err(failure);
     }
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;

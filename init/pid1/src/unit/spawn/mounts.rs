@@ -15,10 +15,12 @@ use super::order::parents;
 use super::step::{Attributes, CredentialText, NewFileSystem, Step};
 use super::text;
 
-/// What nobody can open: a folder and a file, made at boot.
-const INACCESSIBLE: [&str; 2] = [
+/// What nobody can open, made at boot.
+const INACCESSIBLE: [&str; 4] = [
     spec_layout::path::INACCESSIBLE_FOLDER,
     spec_layout::path::INACCESSIBLE_FILE,
+    spec_layout::path::INACCESSIBLE_CHARACTER,
+    spec_layout::path::INACCESSIBLE_BLOCK,
 ];
 /// What a `/dev` of harmless devices shares with PID 1's.
 const SHARED_DEVICES: [&str; 4] = ["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/hugepages"];
@@ -138,12 +140,12 @@ impl Order<'_> {
                 }
             }
             Content::Inaccessible => {
-                let [folder, file] = INACCESSIBLE;
+                let [folder, file, character, block] = INACCESSIBLE;
                 let root = self.mounts.root.as_deref().unwrap_or_default();
                 self.before.push(Step::Inaccessible {
                     slot,
                     path: text(&format!("{root}{path}"))?,
-                    nodes: [text(folder)?, text(file)?],
+                    nodes: [text(folder)?, text(file)?, text(character)?, text(block)?],
                     missing_ok: mount.missing_ok,
                 });
             }

@@ -145,7 +145,7 @@ pub(crate) enum Step {
     Inaccessible {
         slot: usize,
         path: CString,
-        nodes: [CString; 2],
+        nodes: [CString; 4],
         missing_ok: bool,
     },
     /// fsmount(2) into a slot.
