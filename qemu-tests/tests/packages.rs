@@ -2,10 +2,13 @@
 //!
 //! Nothing of them is in the repository but their names: `packages.txt`.
 
+mod packages_plans;
+
 use image::unit_files::{self, PackageUnits};
 use qemu_tests::runner::{self, Context, Outcome, Stop, Test, check};
 use spec_unit::{
     check::{self as units, Verdict},
+    finding::{Finding, Place},
     load::{EntryKind, FOLDERS, UnitSource},
     parse::{Assignment, parse},
 };
@@ -107,11 +110,7 @@ fn services(package: &PackageUnits) -> Result<Vec<Row>, Stop> {
             EntryKind::Link => Vec::new(),
             EntryKind::File => package.read(path).map_err(failed)?.unwrap_or_default(),
         };
-        let verified = catch_unwind(AssertUnwindSafe(|| units::verify(package, unit)));
-        let (verdict, findings) = match verified {
-            Ok(verified) => verified.map_err(failed)?,
-            Err(_) => return Err(failed(format!("{unit} makes the reader panic"))),
-        };
+        let (verdict, findings) = verified(package, unit).map_err(failed)?;
         rows.push(Row {
             package: package.package.clone(),
             source: package.source.clone(),
@@ -124,6 +123,22 @@ fn services(package: &PackageUnits) -> Result<Vec<Row>, Stop> {
         });
     }
     Ok(rows)
+}
+
+/// The verdict on a service and why. One of whose commands no plan can be made is not honoured, whatever is said of it.
+fn verified(package: &PackageUnits, unit: &str) -> Result<(Verdict, Vec<Finding>), String> {
+    let verify = || {
+        let (verdict, findings) = units::verify(package, unit)?;
+        if verdict == Verdict::Honoured
+            && let Err(message) = packages_plans::make(package, unit)
+        {
+            let finding = Finding::error(Place::new(unit, 0), message);
+            return Ok((Verdict::Refused, vec![finding]));
+        }
+        Ok((verdict, findings))
+    };
+    catch_unwind(AssertUnwindSafe(verify))
+        .unwrap_or_else(|_| Err(format!("{unit} makes its reader panic")))
 }
 
 /// What starts a service in the place of a dependency: a unit of its name, `Sockets=`, the bus.

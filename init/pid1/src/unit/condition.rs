@@ -2,14 +2,14 @@
 //!
 //! - [`compare`]: operators, versions, patterns
 //! - [`machine`]: hardware, firmware, kernel
-//! - [`manager`]: what PID 1 is and was handed
+//! - [`init`]: what PID 1 is and was handed
 //! - [`path`]: files and folders
 //!
 //! Source: systemd.unit(5) "Conditions and Asserts".
 
 mod compare;
+mod init;
 mod machine;
-mod manager;
 mod path;
 
 use spec_unit::directive::condition::{Check, Condition};
@@ -62,7 +62,7 @@ fn holds(condition: &Condition, facts: &Facts) -> bool {
 fn evaluate(check: Check, argument: &str, facts: &Facts) -> Option<bool> {
     path::evaluate(check, argument)
         .or_else(|| machine::evaluate(check, argument, facts))
-        .or_else(|| manager::evaluate(check, argument, facts))
+        .or_else(|| init::evaluate(check, argument, facts))
         .unwrap_or_default()
 }
 
