@@ -4,6 +4,7 @@
 pub(crate) mod bpf;
 pub(crate) mod child;
 pub(crate) mod clone;
+pub(crate) mod descriptor;
 pub(crate) mod device_mapper;
 pub(crate) mod loop_device;
 pub(crate) mod message;

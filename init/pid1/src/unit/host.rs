@@ -25,6 +25,7 @@ use super::pid_file;
 use super::runtime_folder;
 use super::spawn::{self, ExecReport, Spawned, UnitNamespaces};
 use super::state::{Phase, UnitState};
+use super::store::Stores;
 use super::supervise::{Host, Role, Spawn, Timer, describe};
 use crate::bpf;
 use crate::cgroup::Cgroups;
@@ -51,6 +52,8 @@ pub(crate) struct NodeHost {
     pub(crate) handed: BTreeMap<UnitId, Vec<OwnedFd>>,
     /// Namespaces that the processes of a unit share.
     pub(crate) namespaces: BTreeMap<UnitId, UnitNamespaces>,
+    /// Descriptors that services have stored.
+    pub(crate) stores: Stores,
     /// Filters of control groups, by path.
     held: BTreeMap<String, Filters>,
     /// Users made up for one run.
@@ -77,6 +80,7 @@ impl NodeHost {
             reports: BTreeMap::new(),
             handed: BTreeMap::new(),
             namespaces: BTreeMap::new(),
+            stores: Stores::default(),
             held: BTreeMap::new(),
             users: DynamicUsers::default(),
             pidfds: BTreeMap::new(),
@@ -181,6 +185,26 @@ impl NodeHost {
         Ok(())
     }
 
+    /// Hands a program what its service has stored, after all else that it is handed.
+    fn hand_stored(
+        &self,
+        id: UnitId,
+        plan: &mut ExecPlan,
+        fds: &mut Vec<OwnedFd>,
+    ) -> Result<(), String> {
+        for stored in self.stores.of(id) {
+            let copy = crate::sys::clone::lifted(stored.fd.as_fd())
+                .map_err(|cause| format!("stored descriptor {}: {cause}", stored.name))?;
+            let slot = u32::try_from(fds.len()).map_err(|cause| cause.to_string())?;
+            fds.push(copy);
+            plan.fds.listen.push(plan::ListenFd {
+                name: stored.name.clone(),
+                fd: plan::FdSlot(slot),
+            });
+        }
+        Ok(())
+    }
+
     fn plan(&self, service: &Spawn<'_>, accounts: Accounts) -> Result<ExecPlan, String> {
         match (service.command, &service.state.plan) {
             (Some(command), _) => {
@@ -207,6 +231,11 @@ fn is_idle(unit: &Unit) -> bool {
     service.kind.kind(!service.exec.start.is_empty()) == ServiceType::Idle
 }
 
+/// Whether this is the program of ExecStart=.
+fn starts(service: &Spawn<'_>) -> bool {
+    service.role == Role::Main || service.state.phase == Phase::Start
+}
+
 /// Variables that PID 1 adds, systemd.exec(5) "Environment Variables Set or Propagated by the Service Manager".
 fn variables(service: &Spawn<'_>) -> Vec<(String, String)> {
     let mut variables = Vec::new();
@@ -220,8 +249,10 @@ fn variables(service: &Spawn<'_>) -> Vec<(String, String)> {
     if settings.notify.access(notify) != NotifyAccess::None {
         add("NOTIFY_SOCKET", spec_layout::path::NOTIFY_SOCKET.into());
     }
-    let starts = service.role == Role::Main || state.phase == Phase::Start;
-    if settings.notify.watchdog_us > 0 && starts {
+    if settings.notify.store_max > 0 {
+        add("FDSTORE", settings.notify.store_max.to_string());
+    }
+    if settings.notify.watchdog_us > 0 && starts(service) {
         add("WATCHDOG_USEC", settings.notify.watchdog_us.to_string());
     }
     if let Some(invocation) = &state.invocation {
@@ -305,7 +336,10 @@ impl Host for NodeHost {
         if control && plan.cgroup.delegate {
             plan.cgroup.subgroup = Some(".control".into());
         }
-        let fds = self.handed.remove(&service.id).unwrap_or_default();
+        let mut fds = self.handed.remove(&service.id).unwrap_or_default();
+        if starts(service) {
+            self.hand_stored(service.id, &mut plan, &mut fds)?;
+        }
         let owner = plan
             .credentials
             .as_ref()

@@ -7,6 +7,7 @@
 //! - [`supervisor`]: the event loop that ties them together
 //! - [`request`]: what clients of the control socket ask
 //! - [`runtime_folder`]: what is removed after a service
+//! - [`store`]: descriptors kept for services over their restarts
 //!
 //! PID 1 never waits for what it supervises. Whatever a unit does, the loop turns and the watchdog is fed.
 
@@ -20,6 +21,7 @@ mod request;
 mod runtime_folder;
 pub(crate) mod spawn;
 mod state;
+mod store;
 mod supervise;
 mod supervisor;
 

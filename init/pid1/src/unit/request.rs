@@ -149,7 +149,11 @@ impl Supervisor {
         let unused = |state: &UnitState| {
             state.phase == Phase::Dead && state.cgroup.is_none() && state.plan.is_none()
         };
-        let idle = |id| self.jobs.get(id).is_none() && self.states.get(id).is_none_or(unused);
+        let idle = |id| {
+            self.jobs.get(id).is_none()
+                && self.states.get(id).is_none_or(unused)
+                && self.host.stores.of(id).is_empty()
+        };
         for id in self.graph.forget_unneeded(idle) {
             self.forget_state(id);
         }
@@ -157,6 +161,7 @@ impl Supervisor {
 
     pub(super) fn forget_state(&mut self, id: UnitId) {
         self.host.handed.remove(&id);
+        self.host.stores.release(&self.host.events, id);
         // Its place may be another unit's next.
         for timer in Timer::ALL {
             self.host.arm(id, timer, None);

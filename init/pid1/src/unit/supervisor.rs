@@ -279,6 +279,9 @@ impl Supervisor {
             // It was stopped before it started, or could not be started.
             self.host.handed.remove(&id);
         }
+        if phase.is_down() {
+            self.release_stored(id);
+        }
         if changed && before.is_up() && !phase.is_up() && self.jobs.get(id).is_none() {
             self.stop_bound(id);
         }
@@ -494,7 +497,7 @@ impl Supervisor {
         ready.sort_by_key(|source| match source {
             Source::Exec(_) => 0,
             Source::Notify => 1,
-            Source::Signals | Source::Named(_) => 2,
+            Source::Signals | Source::Named(_) | Source::Stored(_) => 2,
             Source::Cgroups => 3,
             Source::Control | Source::Client(_) => 4,
         });
@@ -506,6 +509,7 @@ impl Supervisor {
                 }
                 Source::Signals => self.take_signals(),
                 Source::Named(pid) => self.named_ended(pid as i32),
+                Source::Stored(number) => self.stored_ended(number),
                 Source::Cgroups => self.groups_changed(),
                 Source::Control => self.accept(),
                 Source::Client(number) => self.serve(number),

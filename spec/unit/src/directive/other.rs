@@ -76,11 +76,6 @@ pub const ROWS: &[Directive] = &[
         "NonBlocking",
         "Sockets handed over are non-blocking.",
     ),
-    later(
-        "Service",
-        "FileDescriptorStorePreserve",
-        "When stored descriptors outlive the service.",
-    ),
     later("Service", "OpenFile", "Files opened for the service."),
     later("Service", "TimeoutCleanSec", "Longest time for cleaning."),
     later(

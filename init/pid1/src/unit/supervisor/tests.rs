@@ -11,6 +11,7 @@ use super::*;
 
 mod propagation;
 mod requests;
+mod stored;
 
 pub(super) struct Node {
     pub(super) supervisor: Supervisor,
