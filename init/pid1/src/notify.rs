@@ -121,13 +121,18 @@ impl NotifySocket {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let socket = bind(path, SocketType::DGRAM, 0o777)?;
         sockopt::set_socket_passcred(&socket, true)?;
+        Ok(Self::of(socket))
+    }
+
+    /// The same, of a socket that was made so.
+    pub(crate) fn of(socket: OwnedFd) -> Self {
         // A socket takes one message more than its limit, and keeps the limit it was made with.
         let limit = std::fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen");
         let limit = limit.ok().and_then(|text| text.trim().parse().ok());
-        Ok(Self {
+        Self {
             socket,
             most_waiting: limit.unwrap_or(QUEUE).saturating_add(1),
-        })
+        }
     }
 
     /// After so many messages everything has been received that was there before the first.

@@ -9,6 +9,7 @@ pub(crate) mod device_mapper;
 pub(crate) mod loop_device;
 pub(crate) mod message;
 pub(crate) mod reboot;
+pub(crate) mod reexec;
 pub(crate) mod signal;
 pub(crate) mod wait;
 pub(crate) mod watchdog;

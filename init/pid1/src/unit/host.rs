@@ -55,17 +55,17 @@ pub(crate) struct NodeHost {
     /// Descriptors that services have stored.
     pub(crate) stores: Stores,
     /// Filters of control groups, by path.
-    held: BTreeMap<String, Filters>,
+    pub(super) held: BTreeMap<String, Filters>,
     /// Users made up for one run.
-    users: DynamicUsers,
+    pub(super) users: DynamicUsers,
     /// Processes of units, each as itself: a number may be used anew.
     pub(crate) pidfds: BTreeMap<i32, OwnedFd>,
     /// Children that empty runtime folders, and which.
-    emptiers: BTreeMap<i32, String>,
+    pub(super) emptiers: BTreeMap<i32, String>,
     /// How many folders were removed.
-    removals: u64,
+    pub(super) removals: u64,
     /// Has something to read once no job is left, for the services of Type=idle that wait for it.
-    idle: Option<OwnedFd>,
+    pub(super) idle: Option<OwnedFd>,
 }
 
 impl NodeHost {
@@ -311,6 +311,13 @@ fn lowered(plan: &ExecPlan, most: u64) -> Option<String> {
     (asked > most).then(message)
 }
 
+/// Microseconds of CLOCK_MONOTONIC, which goes on over a re-execution.
+pub(super) fn now_us() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000
+        + u64::try_from(now.tv_nsec).unwrap_or(0) / 1000
+}
+
 /// 128 random bits, for INVOCATION_ID and for names that nobody else has.
 fn random_id() -> String {
     let mut bytes = [0; 16];
@@ -321,9 +328,7 @@ fn random_id() -> String {
 
 impl Host for NodeHost {
     fn now_us(&self) -> u64 {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000
-            + u64::try_from(now.tv_nsec).unwrap_or(0) / 1000
+        now_us()
     }
 
     fn spawn(&mut self, service: &mut Spawn<'_>) -> Result<i32, String> {

@@ -46,6 +46,8 @@ impl Supervisor {
         while let Some(signal) = self.host.events.signal() {
             match signal {
                 libc::SIGCHLD => {}
+                // As in systemd.
+                libc::SIGTERM => self.reexecute = true,
                 libc::SIGINT => self.begin_shutdown(ShutdownAction::Reboot),
                 libc::SIGPWR => self.begin_shutdown(ShutdownAction::Poweroff),
                 _ if signal == FIRST + 3 => self.begin_shutdown(ShutdownAction::Halt),

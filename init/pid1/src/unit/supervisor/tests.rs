@@ -31,6 +31,7 @@ impl Node {
             shutdown_deadline: Duration::from_secs(90),
             target: "default.target".into(),
             reboot_argument: path("reboot-argument"),
+            faults: false,
         };
         let mut supervisor = Supervisor::open(&config).unwrap();
         for (name, relations) in units {
