@@ -281,6 +281,8 @@ impl Supervisor {
             state,
             host: &mut self.host,
         });
+        // First what has happened, as a process may have been made; then what follows from it.
+        self.mirror_unit(id);
         self.settle(id, before);
         self.mirror_unit(id);
         Some(done)

@@ -420,6 +420,11 @@ impl Supervisor {
         for id in ids {
             supervisor.note_upheld(id, supervisor.phase(id));
         }
+        // A crash may have come between what happened to a unit and what follows for its job.
+        let jobs: Vec<(UnitId, Job)> = supervisor.jobs.iter().collect();
+        for (id, _) in jobs.iter().filter(|(_, job)| job.running) {
+            supervisor.settle_job(*id, supervisor.phase(*id));
+        }
         // What has ended and changed meanwhile nobody tells of.
         supervisor.unreaped = true;
         supervisor.host.cgroups.unseen = true;

@@ -182,6 +182,17 @@ fn jobs_are_carried_out_and_wait_for_what_they_waited_for() {
 }
 
 #[test]
+fn a_crash_right_after_a_unit_came_up_ends_its_job() {
+    let mut node = with_files(&[SERVICE]);
+    let a = id(&node, "a.service");
+    node.supervisor.jobs.submit_running(a);
+    node.supervisor.states[a].phase = Phase::Running;
+    reexecute(&mut node, false);
+    assert_eq!(node.supervisor.jobs.iter().count(), 0);
+    assert_eq!(node.phase("a.service"), Phase::Running);
+}
+
+#[test]
 fn transient_units_a_shutdown_and_units_without_a_file_go_on() {
     let mut node = with_files(&[SERVICE]);
     let supervisor = &mut node.supervisor;
