@@ -5,12 +5,16 @@ use std::process::Command;
 
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, WaitId, WaitIdOptions};
 use spec_unit::control::{ExitStatus, Request, ShutdownAction};
-use spec_unit::graph::JobKind;
+use spec_unit::graph::{JobKind, UnitId};
 use spec_unit::plan::ExecPlan;
 
+use super::super::super::spawn::ExecReport;
 use super::super::super::state::Phase;
+use super::super::super::supervise::Host as _;
+use super::super::Supervisor;
 use super::super::tests::Node;
 use super::*;
+use crate::event::Source;
 
 /// Every descriptor that a state names.
 fn named(state: &State) -> Vec<RawFd> {
