@@ -76,6 +76,12 @@ const TESTS: &[Test] = &[
         600,
         watches_of_ended_units_are_given_back,
     ),
+    Test::new(
+        "pid_1_executes_itself_anew_and_loses_nothing",
+        2,
+        500,
+        pid_1_executes_itself_anew_and_loses_nothing,
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -318,4 +324,10 @@ fn watches_of_ended_units_are_given_back(context: &Context) -> Outcome {
 fn a_forking_service_is_named_by_its_file(context: &Context) -> Outcome {
     let said = self_checked(context, "test-forking")?;
     check(said.contains("up again as another process"), || said)
+}
+
+/// The image's own unit asks PID 1 for it, then makes it crash.
+fn pid_1_executes_itself_anew_and_loses_nothing(context: &Context) -> Outcome {
+    let said = self_checked(context, "test-reexec")?;
+    check(said.contains("nothing was lost"), || said)
 }

@@ -23,6 +23,7 @@ use spec_unit::control::ShutdownAction;
 
 use crate::early::{modules::Loader, mount};
 use crate::error::{self, Error, Result};
+use crate::reexec::Inherited;
 use crate::sys;
 use crate::tmpfiles;
 use crate::unit;
@@ -109,9 +110,34 @@ fn watchdog(boot: &mut Boot) -> Result<()> {
 }
 
 /// Hands the node to the supervision of its units; returns when a shutdown was decided and they are stopped.
-pub(crate) fn supervise(boot: &mut Boot) -> ShutdownAction {
-    unit::run(&unit::Config::default(), &mut boot.watchdog).unwrap_or_else(|error| {
+pub(crate) fn supervise(boot: &mut Boot, resumed: Option<unit::Resumed>) -> ShutdownAction {
+    let config = unit::Config {
+        faults: boot.command_line.value(command_line::FAULT) == Some("crash"),
+        ..unit::Config::default()
+    };
+    unit::run(&config, &mut boot.watchdog, resumed).unwrap_or_else(|error| {
         error::settle(&error);
         ShutdownAction::Reboot
     })
+}
+
+/// Takes over from the last image of PID 1: the node is up already. What cannot be taken over ends in a reboot.
+pub(crate) fn resume(
+    command_line: CommandLine,
+    inherited: Inherited,
+) -> (Boot, Option<unit::Resumed>) {
+    let mut resumed = match unit::Resumed::read(inherited) {
+        Ok(resumed) => resumed,
+        Err(error) => error::die(&error),
+    };
+    // What is wrong with the setting was said at boot.
+    let setting = Setting::parse(command_line.value(command_line::WATCHDOG)).unwrap_or_default();
+    let boot = Boot {
+        watchdog: Watchdog::open(setting, resumed.watchdog()),
+        report: BootReport::default(),
+        modules: Loader::default(),
+        state: Err("this is not a boot".to_owned()),
+        command_line,
+    };
+    (boot, Some(resumed))
 }

@@ -37,6 +37,8 @@ pub(crate) struct Cgroups {
     watches: BTreeMap<i32, String>,
     /// The node starts or stops: Startup…= values hold.
     pub(crate) starting: bool,
+    /// Nobody has looked at the groups yet since another image of PID 1 watched them.
+    pub(crate) unseen: bool,
     /// Controllers that could not be handed down, said once each.
     missing: BTreeSet<&'static str>,
 }
@@ -51,6 +53,7 @@ impl Cgroups {
             inotify,
             watches: BTreeMap::new(),
             starting: true,
+            unseen: false,
             missing: BTreeSet::new(),
         })
     }
@@ -180,6 +183,11 @@ impl Cgroups {
         Ok(())
     }
 
+    /// Watches a group that the last image of PID 1 has made.
+    pub(crate) fn watch_again(&mut self, group: &str) -> io::Result<()> {
+        self.watch(group)
+    }
+
     /// The descriptor to wait on for changes.
     pub(crate) fn events(&self) -> BorrowedFd<'_> {
         self.inotify.as_fd()
@@ -199,6 +207,10 @@ impl Cgroups {
 
     /// Groups that changed since the last call; of many changes a part, and the descriptor stays ready.
     pub(crate) fn changed(&mut self) -> Vec<String> {
+        if std::mem::take(&mut self.unseen) {
+            let groups: BTreeSet<&String> = self.watches.values().collect();
+            return groups.into_iter().cloned().collect();
+        }
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
         let mut changed = Vec::new();

@@ -191,8 +191,9 @@ pub(crate) fn settle(error: &Error) {
 /// Time for a person to read the last words, and a brake on reboot loops.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// Says the last words, writes what is not on the disks yet and reboots. A disk that hangs does not keep the machine.
+/// Goes on as a new image, if there is a state to go on with. Else says the last words, writes what is not on the disks yet and reboots. A disk that hangs does not keep the machine.
 pub(crate) fn die(error: &dyn fmt::Display) -> ! {
+    crate::reexec::after_crash(error);
     crate::emergency!("{error}; rebooting");
     let mut watchdog = Watchdog::armed();
     let synced = Steps::new(&mut watchdog).take(|| {
@@ -216,7 +217,8 @@ fn reboot_now() -> ! {
     std::process::exit(1)
 }
 
-/// A panic of PID 1 would be a kernel panic: the hook says where, syncs and reboots. In a child it only says it.
+/// A panic of PID 1 would be a kernel panic: the hook says where, and PID 1 executes itself anew or
+/// reboots. In a child it only says it.
 pub(crate) fn set_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
         crate::emergency!("{panic}");

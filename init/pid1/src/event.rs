@@ -29,6 +29,8 @@ pub(crate) enum Source {
     Exec(u32),
     /// The end of a process that a service named as its main one.
     Named(u32),
+    /// A stored descriptor that is of no more use.
+    Stored(u32),
 }
 
 impl Source {
@@ -41,6 +43,7 @@ impl Source {
             Self::Client(number) => 1 << 32 | u64::from(number),
             Self::Exec(number) => 2 << 32 | u64::from(number),
             Self::Named(number) => 3 << 32 | u64::from(number),
+            Self::Stored(number) => 4 << 32 | u64::from(number),
         }
     }
 
@@ -54,6 +57,7 @@ impl Source {
             (1, number) => Some(Self::Client(number)),
             (2, number) => Some(Self::Exec(number)),
             (3, number) => Some(Self::Named(number)),
+            (4, number) => Some(Self::Stored(number)),
             _ => None,
         }
     }
@@ -96,6 +100,17 @@ impl Events {
         Ok(self
             .epoll
             .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, source.token()))?)
+    }
+
+    /// Waits until a descriptor is hung up or broken (EPOLLHUP, EPOLLERR), which some kinds never are.
+    pub(crate) fn add_end(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
+        match self
+            .epoll
+            .add(fd, EpollEvent::new(EpollFlags::empty(), source.token()))
+        {
+            Ok(()) | Err(nix::errno::Errno::EPERM) => Ok(()),
+            Err(cause) => Err(cause.into()),
+        }
     }
 
     /// Also waits until a descriptor can be written to, or no longer.

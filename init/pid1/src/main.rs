@@ -2,7 +2,8 @@
 //!
 //! The same binary runs twice. As `/init` of the initramfs it finds and verifies the root and executes itself there
 //! ([`early`]); in the root it brings the node up ([`boot`]), supervises the units until a shutdown is decided, and
-//! takes the machine down clean ([`shutdown`]).
+//! takes the machine down clean ([`shutdown`]). On request, and after a crash, it executes itself anew in place
+//! ([`reexec`]).
 //!
 //! Principles: single-threaded; parses no byte that came off a network; blocks on nothing it supervises; does not
 //! panic. Each failure is `Degraded` or `Fatal`, and [`error`] alone says which.
@@ -18,6 +19,7 @@ mod mount_table;
 mod notify;
 mod protocol;
 mod reap;
+mod reexec;
 mod shutdown;
 mod sys;
 mod tmpfiles;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         eprintln!("bedplate-init runs as process 1 of a node and nowhere else");
         return ExitCode::from(2);
     }
+    let inherited = reexec::inherited();
     let mounted = early::mount::first();
     let command_line = boot::console::begin();
     if let Err(error) = mounted {
@@ -40,7 +43,10 @@ fn main() -> ExitCode {
     if early::is_here() {
         error::die(&early::run(command_line));
     }
-    let mut boot = boot::run(command_line);
-    let action = boot::supervise(&mut boot);
+    let (mut boot, state) = match inherited {
+        Some(inherited) => boot::resume(command_line, inherited),
+        None => (boot::run(command_line), None),
+    };
+    let action = boot::supervise(&mut boot, state);
     shutdown::finish(action, &mut boot.watchdog)
 }

@@ -2,13 +2,15 @@
 //!
 //! Datagrams of `NAME=value` lines, with the sender's process as the kernel vouches for it. Which unit a process
 //! belongs to is told by its registration or its control group, never by what it says. Descriptors that come along
-//! are closed: none is stored yet, and closing them is what BARRIER=1 waits for.
+//! are stored for the service if it says FDSTORE=1 and may, and are closed else: closing them is what BARRIER=1 waits
+//! for.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use spec_unit::directive::notify::is_fd_name;
 
 use crate::sys;
 
@@ -42,6 +44,25 @@ pub(crate) struct Message {
     pub(crate) errno: Option<i32>,
     /// EXTEND_TIMEOUT_USEC=.
     pub(crate) extend_timeout_us: Option<u64>,
+    /// FDSTORE=1.
+    pub(crate) store: bool,
+    /// FDSTOREREMOVE=1.
+    pub(crate) remove_stored: bool,
+    /// FDNAME=, if it is one that can be handed on.
+    pub(crate) fd_name: Option<String>,
+    /// FDPOLL=0.
+    pub(crate) keep_ended: bool,
+}
+
+/// A message, who sent it and what came with it.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// The sender.
+    pub(crate) pid: i32,
+    /// What it said.
+    pub(crate) message: Message,
+    /// Descriptors, closed unless taken.
+    pub(crate) fds: Vec<OwnedFd>,
 }
 
 impl Message {
@@ -62,6 +83,10 @@ impl Message {
                 ("MAINPID", value) => message.main_pid = value.parse().ok().filter(|pid| *pid > 1),
                 ("ERRNO", value) => message.errno = value.parse().ok(),
                 ("EXTEND_TIMEOUT_USEC", value) => message.extend_timeout_us = value.parse().ok(),
+                ("FDSTORE", "1") => message.store = true,
+                ("FDSTOREREMOVE", "1") => message.remove_stored = true,
+                ("FDNAME", value) if is_fd_name(value) => message.fd_name = Some(value.into()),
+                ("FDPOLL", "0") => message.keep_ended = true,
                 _ => {}
             }
         }
@@ -96,13 +121,18 @@ impl NotifySocket {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let socket = bind(path, SocketType::DGRAM, 0o777)?;
         sockopt::set_socket_passcred(&socket, true)?;
+        Ok(Self::of(socket))
+    }
+
+    /// The same, of a socket that was made so.
+    pub(crate) fn of(socket: OwnedFd) -> Self {
         // A socket takes one message more than its limit, and keeps the limit it was made with.
         let limit = std::fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen");
         let limit = limit.ok().and_then(|text| text.trim().parse().ok());
-        Ok(Self {
+        Self {
             socket,
             most_waiting: limit.unwrap_or(QUEUE).saturating_add(1),
-        })
+        }
     }
 
     /// After so many messages everything has been received that was there before the first.
@@ -116,7 +146,7 @@ impl NotifySocket {
     }
 
     /// One message and the process that sent it; none if there is none now.
-    pub(crate) fn receive(&self) -> io::Result<Option<(i32, Message)>> {
+    pub(crate) fn receive(&self) -> io::Result<Option<Heard>> {
         let mut buffer = [0; MAX_MESSAGE];
         let received = match sys::message::receive(self.fd(), &mut buffer) {
             Ok(received) => received,
@@ -125,12 +155,14 @@ impl NotifySocket {
         };
         let pid = received.sender.map_or(0, |(pid, _)| pid);
         if received.truncated && received.length == MAX_MESSAGE {
-            return Ok(Some((pid, Message::default())));
+            let heard = Heard::default();
+            return Ok(Some(Heard { pid, ..heard }));
         }
-        Ok(Some((
+        Ok(Some(Heard {
             pid,
-            Message::parse(buffer.get(..received.length).unwrap_or_default()),
-        )))
+            message: Message::parse(buffer.get(..received.length).unwrap_or_default()),
+            fds: received.fds,
+        }))
     }
 }
 
@@ -170,23 +202,33 @@ mod tests {
     }
 
     #[test]
+    fn descriptors_are_stored_by_a_name_that_can_be_handed_on() {
+        let message = Message::parse(b"FDSTORE=1\nFDNAME=data\nFDPOLL=0");
+        assert!(message.store && message.keep_ended && !message.remove_stored);
+        assert_eq!(message.fd_name.as_deref(), Some("data"));
+        let odd = Message::parse(b"FDSTOREREMOVE=1\nFDNAME=a:b");
+        assert_eq!((odd.remove_stored, odd.fd_name), (true, None));
+    }
+
+    #[test]
     fn pid_1_is_nobodys_main_process() {
         assert_eq!(Message::parse(b"MAINPID=1\n").main_pid, None);
         assert_eq!(Message::parse(b"MAINPID=-7\n").main_pid, None);
     }
 
     #[test]
-    fn the_socket_tells_who_spoke_and_closes_what_came_along() {
+    fn the_socket_tells_who_spoke() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let socket = NotifySocket::open(&path).unwrap();
         let client = std::os::unix::net::UnixDatagram::unbound().unwrap();
         client.send_to(b"READY=1", &path).unwrap();
         client.send_to(&[b'x'; 9000], &path).unwrap();
-        let (pid, message) = socket.receive().unwrap().unwrap();
-        assert_eq!((pid, message.ready), (std::process::id() as i32, true));
+        let heard = socket.receive().unwrap().unwrap();
+        let ready = heard.message.ready;
+        assert_eq!((heard.pid, ready), (std::process::id() as i32, true));
         assert_eq!(
-            socket.receive().unwrap().unwrap().1,
+            socket.receive().unwrap().unwrap().message,
             Message::default(),
             "too long to be heard"
         );

@@ -8,12 +8,13 @@ mod right;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, SocketType, sockopt};
+use serde::{Deserialize, Serialize};
 use spec_unit::control::{Answer, Envelope, MAX_PACKET, Reply, Request, VERSION};
 
 use self::right::{Rights, USERS};
@@ -46,6 +47,17 @@ struct Client {
     waiting_bytes: usize,
 }
 
+/// A client as the next image of PID 1 finds it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClientRecord {
+    /// Number of its connection.
+    pub(crate) socket: RawFd,
+    uid: u32,
+    watching: bool,
+    waiting: Vec<Vec<u8>>,
+}
+
 /// A request and who asked.
 #[derive(Debug)]
 pub(crate) struct Asked {
@@ -74,12 +86,58 @@ impl Control {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let socket = crate::notify::bind(path, SocketType::SEQPACKET, 0o666)?;
         rustix::net::listen(&socket, 64)?;
-        Ok(Self {
+        Ok(Self::of(socket))
+    }
+
+    /// The same, of a socket that was made so.
+    pub(crate) fn of(socket: OwnedFd) -> Self {
+        Self {
             socket,
             clients: BTreeMap::new(),
             next: 0,
             paused: None,
-        })
+        }
+    }
+
+    /// The clients, for the next image of PID 1.
+    pub(crate) fn records(&self) -> Vec<ClientRecord> {
+        let clients = self.clients.values();
+        clients
+            .map(|client| ClientRecord {
+                socket: client.socket.as_raw_fd(),
+                uid: client.uid,
+                watching: client.watching,
+                waiting: client.waiting.iter().cloned().collect(),
+            })
+            .collect()
+    }
+
+    /// Takes a client of the last image in, which was admitted there.
+    pub(crate) fn take_again(
+        &mut self,
+        events: &Events,
+        record: ClientRecord,
+        socket: OwnedFd,
+        name_of: impl Fn(u32) -> Option<String>,
+    ) {
+        let Some(rights) = Rights::of(record.uid, name_of) else {
+            return;
+        };
+        self.next = self.next.wrapping_add(1);
+        let number = self.next;
+        if events.add(&socket, Source::Client(number)).is_err() {
+            return;
+        }
+        let client = Client {
+            socket,
+            uid: record.uid,
+            rights,
+            watching: record.watching,
+            waiting_bytes: record.waiting.iter().map(Vec::len).sum(),
+            waiting: record.waiting.into(),
+        };
+        self.clients.insert(number, client);
+        self.flush(events, number);
     }
 
     /// The descriptor to wait on for new clients.

@@ -57,6 +57,11 @@ impl<T: Copy> Reaper<T> {
         self.0.get(&pid).copied()
     }
 
+    /// Every process that somebody waits for.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (i32, T)> + '_ {
+        self.0.iter().map(|(pid, owner)| (*pid, *owner))
+    }
+
     /// Nobody waits for this process any more; who did.
     pub(crate) fn forget(&mut self, pid: i32) -> Option<T> {
         self.0.remove(&pid)

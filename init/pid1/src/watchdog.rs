@@ -127,6 +127,11 @@ impl Watchdog {
         Some(device.as_raw_fd())
     }
 
+    /// Number of the armed device, for the mirror.
+    pub(crate) fn number(&self) -> Option<i32> {
+        Some(self.device.as_deref()?.as_raw_fd())
+    }
+
     /// How often [`feed`](Self::feed) wants to be called at the least.
     pub(crate) fn period(&self) -> Duration {
         if self.device.is_some() {

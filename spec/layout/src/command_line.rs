@@ -10,6 +10,8 @@ pub const ROOT: &str = "bedplate.root";
 pub const LOG: &str = "bedplate.log";
 /// `bedplate.watchdog=SECONDS|off`: hardware watchdog timeout.
 pub const WATCHDOG: &str = "bedplate.watchdog";
+/// `bedplate.fault=crash`: root may ask PID 1 to crash. For tests.
+pub const FAULT: &str = "bedplate.fault";
 
 /// Most bytes that are read of /proc/cmdline; the kernel's own limit is smaller.
 pub const BYTES_MAX: usize = 16 * 1024;

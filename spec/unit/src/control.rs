@@ -93,6 +93,10 @@ pub enum Request {
         /// Its name.
         unit: String,
     },
+    /// Execute PID 1 anew in place: nothing of what it supervises ends. Answered before.
+    Reexecute,
+    /// Crash, for tests: refused unless the kernel command line has `bedplate.fault=crash`.
+    Crash,
 }
 
 /// What follows a shutdown.

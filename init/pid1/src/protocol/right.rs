@@ -26,6 +26,8 @@ pub(crate) enum Right {
     Transient,
     /// Shut the node down.
     Shutdown,
+    /// Execute PID 1 anew, or make it crash.
+    Reexecute,
 }
 
 /// What a user may ask.
@@ -45,6 +47,7 @@ const EVERYTHING: Rights = Rights {
         Right::Kill,
         Right::Transient,
         Right::Shutdown,
+        Right::Reexecute,
     ],
 };
 
@@ -78,6 +81,7 @@ fn kind(request: &Request) -> Right {
         Request::Kill { .. } => Right::Kill,
         Request::Run { .. } | Request::Collect { .. } => Right::Transient,
         Request::Shutdown { .. } => Right::Shutdown,
+        Request::Reexecute | Request::Crash => Right::Reexecute,
     }
 }
 
@@ -141,6 +145,8 @@ mod tests {
             Request::Reload { unit: etcd() },
             Request::ResetFailed { unit: etcd() },
             Request::Collect { unit: etcd() },
+            Request::Reexecute,
+            Request::Crash,
             Request::Run {
                 unit: etcd(),
                 plan: Box::default(),

@@ -3,7 +3,7 @@
 #[cfg(test)]
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 use nix::sys::signal::SigSet;
 
@@ -135,14 +135,19 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Lowest number of a descriptor that a child's own cannot overwrite.
-pub(crate) const LIFTED: i32 = 128;
+pub(crate) const LIFTED: i32 = 768;
 
 /// Moves a descriptor above the numbers a child may be handed.
 pub(crate) fn lift(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() >= LIFTED {
         return Ok(fd);
     }
-    Ok(rustix::io::fcntl_dupfd_cloexec(&fd, LIFTED)?)
+    lifted(fd.as_fd())
+}
+
+/// A second descriptor of the same, above the numbers a child may be handed.
+pub(crate) fn lifted(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(fd, LIFTED)?)
 }
 
 #[cfg(test)]

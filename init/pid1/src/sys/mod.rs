@@ -4,11 +4,13 @@
 pub(crate) mod bpf;
 pub(crate) mod child;
 pub(crate) mod clone;
+pub(crate) mod descriptor;
 pub(crate) mod device_mapper;
 pub(crate) mod ipc;
 pub(crate) mod loop_device;
 pub(crate) mod message;
 pub(crate) mod reboot;
+pub(crate) mod reexec;
 pub(crate) mod signal;
 pub(crate) mod wait;
 pub(crate) mod watchdog;

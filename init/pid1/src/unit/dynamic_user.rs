@@ -42,6 +42,16 @@ impl DynamicUsers {
         Ok(())
     }
 
+    /// The user that a unit has now.
+    pub(super) fn of(&self, id: UnitId) -> Option<(String, u32)> {
+        self.lent.get(&id).cloned()
+    }
+
+    /// A unit that runs has this user.
+    pub(super) fn resume(&mut self, id: UnitId, name: String, number: u32) {
+        self.lent.insert(id, (name, number));
+    }
+
     /// The unit has stopped.
     pub(super) fn take_back(&mut self, id: UnitId) {
         self.lent.remove(&id);

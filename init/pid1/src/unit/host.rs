@@ -26,6 +26,7 @@ use super::pid_file;
 use super::runtime_folder;
 use super::spawn::{self, ExecReport, Spawned, UnitNamespaces};
 use super::state::{Phase, UnitState};
+use super::store::Stores;
 use super::supervise::{Host, Role, Spawn, Timer, describe};
 use crate::bpf;
 use crate::cgroup::Cgroups;
@@ -53,19 +54,21 @@ pub(crate) struct NodeHost {
     /// Namespaces that the processes of a unit share.
     pub(crate) namespaces: BTreeMap<UnitId, UnitNamespaces>,
     /// Users of units that are not root, and whether their IPC objects go with the unit.
-    ipc_owners: BTreeMap<UnitId, (u32, bool)>,
+    pub(super) ipc_owners: BTreeMap<UnitId, (u32, bool)>,
+    /// Descriptors that services have stored.
+    pub(crate) stores: Stores,
     /// Filters of control groups, by path.
-    held: BTreeMap<String, Filters>,
+    pub(super) held: BTreeMap<String, Filters>,
     /// Users made up for one run.
-    users: DynamicUsers,
+    pub(super) users: DynamicUsers,
     /// Processes of units, each as itself: a number may be used anew.
     pub(crate) pidfds: BTreeMap<i32, OwnedFd>,
     /// Children that empty runtime folders, and which.
-    emptiers: BTreeMap<i32, String>,
+    pub(super) emptiers: BTreeMap<i32, String>,
     /// How many folders were removed.
-    removals: u64,
+    pub(super) removals: u64,
     /// Has something to read once no job is left, for the services of Type=idle that wait for it.
-    idle: Option<OwnedFd>,
+    pub(super) idle: Option<OwnedFd>,
 }
 
 impl NodeHost {
@@ -81,6 +84,7 @@ impl NodeHost {
             handed: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             ipc_owners: BTreeMap::new(),
+            stores: Stores::default(),
             held: BTreeMap::new(),
             users: DynamicUsers::default(),
             pidfds: BTreeMap::new(),
@@ -210,6 +214,26 @@ impl NodeHost {
         Ok(())
     }
 
+    /// Hands a program what its service has stored, after all else that it is handed.
+    fn hand_stored(
+        &self,
+        id: UnitId,
+        plan: &mut ExecPlan,
+        fds: &mut Vec<OwnedFd>,
+    ) -> Result<(), String> {
+        for stored in self.stores.of(id) {
+            let copy = crate::sys::clone::lifted(stored.fd.as_fd())
+                .map_err(|cause| format!("stored descriptor {}: {cause}", stored.name))?;
+            let slot = u32::try_from(fds.len()).map_err(|cause| cause.to_string())?;
+            fds.push(copy);
+            plan.fds.listen.push(plan::ListenFd {
+                name: stored.name.clone(),
+                fd: plan::FdSlot(slot),
+            });
+        }
+        Ok(())
+    }
+
     fn plan(&self, service: &Spawn<'_>, accounts: Accounts) -> Result<ExecPlan, String> {
         match (service.command, &service.state.plan) {
             (Some(command), _) => {
@@ -236,6 +260,11 @@ fn is_idle(unit: &Unit) -> bool {
     service.kind.kind(!service.exec.start.is_empty()) == ServiceType::Idle
 }
 
+/// Whether this is the program of ExecStart=.
+fn starts(service: &Spawn<'_>) -> bool {
+    service.role == Role::Main || service.state.phase == Phase::Start
+}
+
 /// Variables that PID 1 adds, systemd.exec(5) "Environment Variables Set or Propagated by the Service Manager".
 fn variables(service: &Spawn<'_>) -> Vec<(String, String)> {
     let mut variables = Vec::new();
@@ -249,8 +278,10 @@ fn variables(service: &Spawn<'_>) -> Vec<(String, String)> {
     if settings.notify.access(notify) != NotifyAccess::None {
         add("NOTIFY_SOCKET", spec_layout::path::NOTIFY_SOCKET.into());
     }
-    let starts = service.role == Role::Main || state.phase == Phase::Start;
-    if settings.notify.watchdog_us > 0 && starts {
+    if settings.notify.store_max > 0 {
+        add("FDSTORE", settings.notify.store_max.to_string());
+    }
+    if settings.notify.watchdog_us > 0 && starts(service) {
         add("WATCHDOG_USEC", settings.notify.watchdog_us.to_string());
     }
     if let Some(invocation) = &state.invocation {
@@ -309,6 +340,13 @@ fn lowered(plan: &ExecPlan, most: u64) -> Option<String> {
     (asked > most).then(message)
 }
 
+/// Microseconds of CLOCK_MONOTONIC, which goes on over a re-execution.
+pub(super) fn now_us() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000
+        + u64::try_from(now.tv_nsec).unwrap_or(0) / 1000
+}
+
 /// 128 random bits, for INVOCATION_ID and for names that nobody else has.
 fn random_id() -> String {
     let mut bytes = [0; 16];
@@ -319,9 +357,7 @@ fn random_id() -> String {
 
 impl Host for NodeHost {
     fn now_us(&self) -> u64 {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000
-            + u64::try_from(now.tv_nsec).unwrap_or(0) / 1000
+        now_us()
     }
 
     fn spawn(&mut self, service: &mut Spawn<'_>) -> Result<i32, String> {
@@ -334,7 +370,10 @@ impl Host for NodeHost {
         if control && plan.cgroup.delegate {
             plan.cgroup.subgroup = Some(".control".into());
         }
-        let fds = self.handed.remove(&service.id).unwrap_or_default();
+        let mut fds = self.handed.remove(&service.id).unwrap_or_default();
+        if starts(service) {
+            self.hand_stored(service.id, &mut plan, &mut fds)?;
+        }
         let owner = plan
             .credentials
             .as_ref()

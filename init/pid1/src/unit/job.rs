@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use spec_unit::finding::Finding;
 use spec_unit::graph::{Broken, Graph, JobKind, Transaction, UnitId};
 
 /// A job and whether it is being done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Job {
     /// What is to be done.
     pub(crate) kind: JobKind,
@@ -43,6 +44,15 @@ impl Jobs {
             self.fresh.insert(*id);
         }
         let (broken, findings) = graph.break_cycles(&self.jobs.keys().copied().collect());
+        self.broken = broken;
+        findings
+    }
+
+    /// Takes in the jobs of another queue. Cycles found are returned.
+    pub(crate) fn resume(&mut self, jobs: Vec<(UnitId, Job)>, graph: &Graph) -> Vec<Finding> {
+        self.jobs.extend(jobs);
+        self.fresh = self.jobs.keys().copied().collect();
+        let (broken, findings) = graph.break_cycles(&self.fresh);
         self.broken = broken;
         findings
     }

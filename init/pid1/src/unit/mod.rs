@@ -7,6 +7,7 @@
 //! - [`supervisor`]: the event loop that ties them together
 //! - [`request`]: what clients of the control socket ask
 //! - [`runtime_folder`]: what is removed after a service
+//! - [`store`]: descriptors kept for services over their restarts
 //!
 //! PID 1 never waits for what it supervises. Whatever a unit does, the loop turns and the watchdog is fed.
 
@@ -21,15 +22,20 @@ mod request;
 mod runtime_folder;
 pub(crate) mod spawn;
 mod state;
+mod store;
 mod supervise;
 mod supervisor;
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use spec_unit::control::ShutdownAction;
 
 use crate::error::{Error, Result, What};
+use crate::reexec::Inherited;
 use crate::watchdog::Watchdog;
 
 /// Where supervision finds and puts things.
@@ -51,6 +57,8 @@ pub(crate) struct Config {
     pub(crate) shutdown_deadline: Duration,
     /// Where RebootArgument= is left for the end.
     pub(crate) reboot_argument: PathBuf,
+    /// Root may ask PID 1 to crash.
+    pub(crate) faults: bool,
 }
 
 impl Default for Config {
@@ -64,23 +72,76 @@ impl Default for Config {
             isolation_allowed: spec_layout::path::ISOLATION_ALLOWED.into(),
             shutdown_deadline: Duration::from_secs(90),
             reboot_argument: crate::shutdown::ARGUMENT.into(),
+            faults: false,
         }
     }
 }
 
+/// What the last image of PID 1 left of its units.
+#[derive(Debug)]
+pub(crate) struct Resumed {
+    state: supervisor::State,
+    fds: BTreeMap<RawFd, OwnedFd>,
+}
+
+impl Resumed {
+    /// Reads it. The error is that it cannot be read, or that PID 1 crashes too often for another try.
+    pub(crate) fn read(inherited: Inherited) -> Result<Self> {
+        let mut state = supervisor::State::read(&inherited.text)
+            .map_err(Error::at(What::EventLoop, "what PID 1 knew before"))?;
+        if inherited.crashed {
+            state
+                .note_crash(host::now_us())
+                .map_err(Error::at(What::EventLoop, "PID 1 goes on no more"))?;
+        }
+        let fds = inherited.fds;
+        Ok(Self { state, fds })
+    }
+
+    /// The watchdog that is armed.
+    pub(crate) fn watchdog(&mut self) -> Option<File> {
+        self.fds.remove(&self.state.watchdog()?).map(File::from)
+    }
+
+    fn supervisor(mut self, config: &Config) -> Result<supervisor::Supervisor> {
+        let supervisor = supervisor::Supervisor::resume(config, self.state, &mut self.fds)?;
+        crate::notice!(
+            "PID 1 goes on; {} descriptors were of no more use",
+            self.fds.len()
+        );
+        Ok(supervisor)
+    }
+}
+
 /// Supervises until a shutdown is decided and every unit has stopped, or its time is over.
-pub(crate) fn run(config: &Config, watchdog: &mut Watchdog) -> Result<ShutdownAction> {
-    let mut supervisor = supervisor::Supervisor::open(config)?;
-    supervisor.start_target(&config.target);
+pub(crate) fn run(
+    config: &Config,
+    watchdog: &mut Watchdog,
+    resumed: Option<Resumed>,
+) -> Result<ShutdownAction> {
+    if config.faults {
+        crate::sys::reexec::allow_faults();
+    }
+    let mut supervisor = match resumed {
+        Some(resumed) => resumed.supervisor(config)?,
+        None => {
+            let mut supervisor = supervisor::Supervisor::open(config)?;
+            supervisor.start_target(&config.target);
+            supervisor
+        }
+    };
     loop {
         supervisor.run_jobs();
         supervisor.watch_startup();
         if let Some(action) = supervisor.is_over() {
+            crate::reexec::disarm();
             if supervisor.goes_at_once() {
                 crate::shutdown::at_once(action);
             }
             return Ok(action);
         }
+        supervisor.mirror(watchdog.number());
+        supervisor.reexecute_if_asked(watchdog);
         supervisor
             .turn(watchdog.period())
             .map_err(|cause| Error::new(What::EventLoop, cause))?;

@@ -71,11 +71,25 @@ impl Supervisor {
             }
             Request::Run { unit, plan } => self.run_transient(&unit, *plan, asked.fds),
             Request::Collect { unit } => return self.collect(&unit),
+            Request::Reexecute => {
+                self.reexecute = true;
+                Ok(())
+            }
+            Request::Crash => self.crash(),
         };
         match done {
             Ok(()) => Reply::Ok,
             Err(message) => Reply::Error(message),
         }
+    }
+
+    /// A fault on purpose, for tests.
+    fn crash(&self) -> Result<(), String> {
+        if self.allows_faults() {
+            crate::emergency!("crashes, because it was asked to");
+            std::process::abort();
+        }
+        Err("this node was not started with bedplate.fault=crash on its kernel command line".into())
     }
 
     fn list(&self, offset: usize) -> Reply {
@@ -149,7 +163,11 @@ impl Supervisor {
         let unused = |state: &UnitState| {
             state.phase == Phase::Dead && state.cgroup.is_none() && state.plan.is_none()
         };
-        let idle = |id| self.jobs.get(id).is_none() && self.states.get(id).is_none_or(unused);
+        let idle = |id| {
+            self.jobs.get(id).is_none()
+                && self.states.get(id).is_none_or(unused)
+                && self.host.stores.of(id).is_empty()
+        };
         for id in self.graph.forget_unneeded(idle) {
             self.forget_state(id);
         }
@@ -157,6 +175,7 @@ impl Supervisor {
 
     pub(super) fn forget_state(&mut self, id: UnitId) {
         self.host.forget(id);
+        self.host.stores.release(&self.host.events, id);
         // Its place may be another unit's next.
         for timer in Timer::ALL {
             self.host.arm(id, timer, None);
@@ -253,11 +272,7 @@ impl Supervisor {
             .map(crate::sys::clone::lift)
             .collect::<Result<Vec<_>, _>>();
         let fds = fds.map_err(|cause| format!("file descriptors: {cause}"))?;
-        let mut unit = Unit::new(name, UnitType::Service);
-        unit.dependencies.default = false;
-        unit.start_limit.burst = 0;
-        unit.load = LoadState::Loaded;
-        let id = self.graph.insert(unit)?;
+        let id = self.graph.insert(transient(name))?;
         self.make_room();
         if let Some(state) = self.states.get_mut(id) {
             *state = UnitState {
@@ -312,6 +327,15 @@ impl Supervisor {
         };
         Ok((id, reply))
     }
+}
+
+/// A unit that is only a plan.
+pub(super) fn transient(name: &str) -> Unit {
+    let mut unit = Unit::new(name, UnitType::Service);
+    unit.dependencies.default = false;
+    unit.start_limit.burst = 0;
+    unit.load = LoadState::Loaded;
+    unit
 }
 
 /// As many units as one packet holds; one at least.

@@ -21,7 +21,7 @@ mod scheduling;
 pub(crate) mod step;
 
 pub(crate) use order::steps;
-pub(crate) use report::{ExecOutcome, ExecReport, UnitNamespaces};
+pub(crate) use report::{ExecOutcome, ExecReport, Shared, UnitNamespaces};
 pub(crate) use step::{Failure, Step, perform};
 
 /// A child whose program may not run yet.
@@ -84,7 +84,10 @@ fn carry_out(
             socket: read,
             namespaces: Vec::new(),
             ready: false,
-            names,
+            names: names
+                .into_iter()
+                .map(|(name, code)| (name.into(), code))
+                .collect(),
             program: plan.program.clone(),
         },
     })

@@ -5,6 +5,7 @@
 //!
 //! Source: systemd.service(5), systemd.kill(5), sd_notify(3).
 
+use serde::{Deserialize, Serialize};
 use spec_unit::control::ExitStatus;
 use spec_unit::directive::exec::Command;
 use spec_unit::directive::service::ServiceType;
@@ -16,7 +17,8 @@ use super::state::{Outcome, Phase, UnitState};
 use crate::log::Level;
 
 /// What a process is to its service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Role {
     /// ExecStart=.
     Main,
@@ -25,7 +27,8 @@ pub(crate) enum Role {
 }
 
 /// The clocks of a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Timer {
     /// The phase has taken too long, or the restart is due.
     Phase,

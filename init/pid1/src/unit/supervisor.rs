@@ -4,6 +4,7 @@
 //! done, dependents stop, watchers hear of it. Nothing here waits but [`Supervisor::turn`].
 
 use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ use crate::event::Source;
 use crate::notify::NotifySocket;
 use crate::protocol::Control;
 
+pub(crate) use takeover::State;
+
 /// All units and what they are supervised with.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
@@ -42,19 +45,39 @@ pub(crate) struct Supervisor {
     upheld: BTreeSet<UnitId>,
     /// Processes that have ended may wait to be collected, and no signal will tell.
     unreaped: bool,
+    /// PID 1 is to execute itself anew.
+    pub(super) reexecute: bool,
+    /// What the next image of PID 1 would go on with.
+    mirrored: takeover::Mirrored,
 }
 
 impl Supervisor {
     /// Opens sockets and the loop. Without the loop nothing can be supervised; a missing socket is said.
     pub(crate) fn open(config: &Config) -> Result<Self> {
+        Self::open_with(config, None, None)
+    }
+
+    /// The same with sockets that are bound already, so that nothing which waits in them is lost.
+    fn open_with(
+        config: &Config,
+        notify: Option<OwnedFd>,
+        control: Option<OwnedFd>,
+    ) -> Result<Self> {
         let host = NodeHost::open(&config.cgroup_root)
             .map_err(|cause| Error::new(What::EventLoop, cause))?;
         super::host::raise_open_files();
         let socket =
             |path: &Path| Error::at::<std::io::Error>(What::Sockets, path.display().to_string());
-        let notify =
-            NotifySocket::open(&config.notify_socket).map_err(socket(&config.notify_socket));
-        let control = Control::open(&config.control_socket).map_err(socket(&config.control_socket));
+        let notify = notify.map_or_else(
+            || NotifySocket::open(&config.notify_socket),
+            |socket| Ok(NotifySocket::of(socket)),
+        );
+        let control = control.map_or_else(
+            || Control::open(&config.control_socket),
+            |socket| Ok(Control::of(socket)),
+        );
+        let notify = notify.map_err(socket(&config.notify_socket));
+        let control = control.map_err(socket(&config.control_socket));
         let (notify, control) = (said(notify), said(control));
         let listen = |fd, source| {
             said(
@@ -81,7 +104,14 @@ impl Supervisor {
             shutdown: None,
             upheld: BTreeSet::new(),
             unreaped: false,
+            reexecute: false,
+            mirrored: takeover::Mirrored::open(),
         })
+    }
+
+    /// Whether root may ask PID 1 to crash.
+    pub(super) fn allows_faults(&self) -> bool {
+        self.config.faults
     }
 
     /// Starts the unit that brings in all others.
@@ -251,7 +281,10 @@ impl Supervisor {
             state,
             host: &mut self.host,
         });
+        // First what has happened, as a process may have been made; then what follows from it.
+        self.mirror_unit(id);
         self.settle(id, before);
+        self.mirror_unit(id);
         Some(done)
     }
 
@@ -278,6 +311,9 @@ impl Supervisor {
         if phase.is_down() && self.jobs.get(id).is_none() {
             // It was stopped before it started, or could not be started.
             self.host.handed.remove(&id);
+        }
+        if phase.is_down() {
+            self.release_stored(id);
         }
         if changed && before.is_up() && !phase.is_up() && self.jobs.get(id).is_none() {
             self.stop_bound(id);
@@ -472,7 +508,7 @@ impl Supervisor {
 
     /// How long nothing is to be done, at most `longest`, unless something happens.
     fn idle(&self, longest: Duration) -> Duration {
-        if self.unreaped {
+        if self.unreaped || self.reexecute || self.host.cgroups.unseen {
             return Duration::ZERO;
         }
         let now = self.host.now_us();
@@ -492,11 +528,14 @@ impl Supervisor {
         if self.unreaped && !ready.contains(&Source::Signals) {
             ready.push(Source::Signals);
         }
+        if self.host.cgroups.unseen && !ready.contains(&Source::Cgroups) {
+            ready.push(Source::Cgroups);
+        }
         // What a process said, and whether its program ran, is heard before its end.
         ready.sort_by_key(|source| match source {
             Source::Exec(_) => 0,
             Source::Notify => 1,
-            Source::Signals | Source::Named(_) => 2,
+            Source::Signals | Source::Named(_) | Source::Stored(_) => 2,
             Source::Cgroups => 3,
             Source::Control | Source::Client(_) => 4,
         });
@@ -508,6 +547,7 @@ impl Supervisor {
                 }
                 Source::Signals => self.take_signals(),
                 Source::Named(pid) => self.named_ended(pid as i32),
+                Source::Stored(number) => self.stored_ended(number),
                 Source::Cgroups => self.groups_changed(),
                 Source::Control => self.accept(),
                 Source::Client(number) => self.serve(number),
@@ -572,6 +612,7 @@ mod action;
 mod process;
 mod shutdown;
 mod startup;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod uphold;

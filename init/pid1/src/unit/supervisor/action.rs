@@ -85,6 +85,7 @@ impl Supervisor {
     pub(super) fn finish_job(&mut self, id: UnitId) {
         self.host.arm(id, Timer::Job, None);
         self.jobs.finish(id, &self.graph);
+        self.release_stored(id);
     }
 
     /// Gives a job up. Its unit stays as it is, as in systemd.

@@ -1,13 +1,16 @@
 //! What processes do: they begin, say something, end, and leave their control groups empty.
 
+use std::os::fd::OwnedFd;
+
 use spec_unit::control::{ExitStatus, ShutdownAction};
+use spec_unit::directive::directory::Preserve;
 use spec_unit::graph::UnitId;
 
 use super::super::spawn::ExecOutcome;
 use super::super::state::Phase;
 use super::super::supervise::{Host as _, Role};
 use super::Supervisor;
-use crate::notify::NotifySocket;
+use crate::notify::{Heard, Message, NotifySocket};
 use crate::reap;
 
 /// Messages heard in a turn, so that a talkative service takes turns with everything else.
@@ -45,6 +48,8 @@ impl Supervisor {
         while let Some(signal) = self.host.events.signal() {
             match signal {
                 libc::SIGCHLD => {}
+                // As in systemd.
+                libc::SIGTERM => self.reexecute = true,
                 libc::SIGINT => self.begin_shutdown(ShutdownAction::Reboot),
                 libc::SIGPWR => self.begin_shutdown(ShutdownAction::Poweroff),
                 _ if signal == FIRST + 3 => self.begin_shutdown(ShutdownAction::Halt),
@@ -139,7 +144,8 @@ impl Supervisor {
 
     /// Takes in the next message; whether there was one.
     fn hear_one(&mut self) -> bool {
-        let (pid, message) = match self.notify.as_ref().map(|socket| socket.receive()) {
+        let Heard { pid, message, fds } = match self.notify.as_ref().map(|socket| socket.receive())
+        {
             Some(Ok(Some(received))) => received,
             Some(Err(cause)) => {
                 crate::warning!("notify socket: {cause}");
@@ -162,6 +168,7 @@ impl Supervisor {
         if let Some(main) = message.main_pid {
             self.new_main(id, main);
         }
+        self.store(id, &message, fds);
         let before = self.phase(id);
         self.with_machine(id, |machine| machine.notified(&message));
         if before == Phase::Running && self.phase(id) == Phase::ReloadNotify {
@@ -169,6 +176,51 @@ impl Supervisor {
         }
         self.announce(id);
         true
+    }
+
+    /// FDSTORE=1 and FDSTOREREMOVE=1.
+    fn store(&mut self, id: UnitId, message: &Message, fds: Vec<OwnedFd>) {
+        let unit = self.graph.unit(id);
+        let most = unit.map_or(0, |unit| unit.service.notify.store_max);
+        if let (true, Some(name)) = (message.remove_stored, &message.fd_name) {
+            self.host.stores.remove(&self.host.events, id, name);
+        }
+        if !message.store {
+            return;
+        }
+        for fd in fds {
+            let (name, watched) = (message.fd_name.clone(), !message.keep_ended);
+            let events = &self.host.events;
+            let stored = self.host.stores.add(events, id, most, fd, name, watched);
+            if let Err(why) = stored {
+                return crate::warning!("{}: {why}", self.name_of(id));
+            }
+        }
+    }
+
+    /// A stored descriptor is hung up or broken.
+    pub(super) fn stored_ended(&mut self, number: u32) {
+        if let Some((id, name)) = self.host.stores.ended(&self.host.events, number) {
+            let unit = self.name_of(id);
+            crate::debug!("{unit}: stored descriptor {name} has ended and is dropped");
+        }
+    }
+
+    /// A unit is down: what it has stored is dropped, unless it is kept (FileDescriptorStorePreserve=).
+    pub(super) fn release_stored(&mut self, id: UnitId) {
+        let preserve = self
+            .graph
+            .unit(id)
+            .map(|unit| unit.service.notify.preserve());
+        let phase = self.phase(id);
+        let drops = match preserve {
+            Some(Preserve::Yes) => false,
+            Some(Preserve::No) => phase.is_down(),
+            _ => matches!(phase, Phase::Dead | Phase::Failed) && self.jobs.get(id).is_none(),
+        };
+        if drops {
+            self.host.stores.release(&self.host.events, id);
+        }
     }
 
     fn name_of(&self, id: UnitId) -> &str {

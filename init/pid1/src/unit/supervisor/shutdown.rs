@@ -1,5 +1,6 @@
 //! A shutdown as units see it: every one stops, who delays it is named, and at its deadline what is left is killed.
 
+use serde::{Deserialize, Serialize};
 use spec_unit::control::ShutdownAction;
 use spec_unit::directive::action::{Action, Haste};
 use spec_unit::graph::{JobKind, Transaction, UnitId};
@@ -15,7 +16,7 @@ const REPORT_US: u64 = 5_000_000;
 const LAST_US: u64 = 3_000_000;
 
 /// A shutdown under way.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Shutdown {
     action: ShutdownAction,
     haste: Haste,

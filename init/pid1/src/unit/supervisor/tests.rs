@@ -12,6 +12,7 @@ use super::*;
 
 mod propagation;
 mod requests;
+mod stored;
 
 pub(super) struct Node {
     pub(super) supervisor: Supervisor,
@@ -31,6 +32,7 @@ impl Node {
             shutdown_deadline: Duration::from_secs(90),
             target: "default.target".into(),
             reboot_argument: path("reboot-argument"),
+            faults: false,
         };
         let mut supervisor = Supervisor::open(&config).unwrap();
         for (name, relations) in units {

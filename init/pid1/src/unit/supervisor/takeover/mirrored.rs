@@ -1,0 +1,259 @@
+//! The mirror: written at each transition, so that a crash finds what stands.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd as _, RawFd};
+
+use spec_unit::graph::UnitId;
+
+use super::super::super::spawn::Shared;
+use super::super::super::state::UnitState;
+use super::super::super::supervise::{Role, Timer};
+use super::super::Supervisor;
+use super::{Around, Kept, Line, Process, Report, Rest, VERSION};
+use crate::protocol::ClientRecord;
+use crate::reexec::Mirror;
+use crate::watchdog::Watchdog;
+
+/// What was written last of a unit.
+#[derive(Debug)]
+struct Seen {
+    name: String,
+    state: UnitState,
+    around: Around,
+}
+
+/// The mirror and what stands in it, so that only what has changed is written.
+#[derive(Debug, Default)]
+pub(in super::super) struct Mirrored {
+    pub(super) mirror: Option<Mirror>,
+    seen: Vec<Option<Seen>>,
+    rest: Option<Rest>,
+    armed: bool,
+    pub(super) watchdog: Option<RawFd>,
+    pub(super) crashes_us: Vec<u64>,
+}
+
+impl Mirrored {
+    pub(in super::super) fn open() -> Self {
+        let mirror = Mirror::new().map_err(|cause| {
+            crate::warning!("no mirror of the units: {cause}; a crash of PID 1 will reboot");
+        });
+        Self {
+            mirror: mirror.ok(),
+            ..Self::default()
+        }
+    }
+
+    fn append(&mut self, line: &Line<'_>) {
+        let written = serde_json::to_vec(line).map_err(std::io::Error::other);
+        let Some(mirror) = &mut self.mirror else {
+            return;
+        };
+        let written = written.and_then(|line| mirror.append(line));
+        if let Err(cause) = written {
+            self.fail(&cause);
+        }
+    }
+
+    /// A mirror that does not show everything is of no use.
+    fn fail(&mut self, cause: &std::io::Error) {
+        crate::error!("mirror of the units: {cause}; a crash of PID 1 will reboot");
+        crate::reexec::disarm();
+        self.mirror = None;
+    }
+
+    fn rewrite(&mut self) {
+        let units = self.seen.iter().flatten();
+        let lines = units.map(|seen| Line::Unit(&seen.name, &seen.state, &seen.around));
+        let lines = lines.chain(self.rest.as_ref().map(Line::Rest));
+        let lines: std::result::Result<Vec<_>, _> =
+            lines.map(|line| serde_json::to_vec(&line)).collect();
+        let Some(mirror) = &mut self.mirror else {
+            return;
+        };
+        let written = lines.map_err(std::io::Error::other);
+        if let Err(cause) = written.and_then(|lines| mirror.replace(&lines)) {
+            self.fail(&cause);
+        }
+    }
+
+    fn append_unit(&mut self, id: UnitId) {
+        let Some(seen) = self.seen.get(id).and_then(Option::as_ref) else {
+            return;
+        };
+        let line = serde_json::to_vec(&Line::Unit(&seen.name, &seen.state, &seen.around));
+        let Some(mirror) = &mut self.mirror else {
+            return;
+        };
+        let written = line.map_err(std::io::Error::other);
+        if let Err(cause) = written.and_then(|line| mirror.append(line)) {
+            self.fail(&cause);
+        }
+    }
+}
+
+impl Supervisor {
+    fn around(&self, id: UnitId, own: &[(i32, Role)]) -> Around {
+        let host = &self.host;
+        let timers = Timer::ALL.into_iter();
+        let timers = timers.filter_map(|timer| Some((timer, host.timers.at((id, timer))?)));
+        let process = |&(pid, role): &(i32, Role)| Process {
+            pid,
+            role,
+            pidfd: host.pidfds.get(&pid).map(|fd| fd.as_raw_fd()),
+            report: host.reports.get(&pid).map(|(_, report)| {
+                let (names, program, ready) = report.parts();
+                Report {
+                    socket: report.socket.as_raw_fd(),
+                    names,
+                    program,
+                    ready,
+                }
+            }),
+        };
+        let stored = host.stores.of(id).iter().map(|stored| Kept {
+            name: stored.name.clone(),
+            watched: stored.watched,
+            fd: stored.fd.as_raw_fd(),
+        });
+        let namespaces = host.namespaces.get(&id);
+        let namespace = |kind| namespaces.and_then(|namespaces| namespaces.get(kind));
+        let handed = host.handed.get(&id).into_iter().flatten();
+        let group = self.states.get(id).and_then(|state| state.cgroup.as_ref());
+        Around {
+            job: self.jobs.get(id),
+            timers: timers.collect(),
+            processes: own.iter().map(process).collect(),
+            handed: handed.map(|fd| fd.as_raw_fd()).collect(),
+            stored: stored.collect(),
+            network: namespace(Shared::Network),
+            ipc: namespace(Shared::Ipc),
+            user: host.users.of(id),
+            ipc_owner: host.ipc_owners.get(&id).copied(),
+            held: group.and_then(|group| host.held.get(group)).cloned(),
+        }
+    }
+
+    /// Mirrors one unit, if it has changed.
+    pub(in super::super) fn mirror_unit(&mut self, id: UnitId) {
+        let own = self.host.reaper.iter();
+        let own = own.filter(|(_, (owner, _))| *owner == id);
+        let own: Vec<(i32, Role)> = own.map(|(pid, (_, role))| (pid, role)).collect();
+        self.mirror_with(id, &own);
+    }
+
+    fn mirror_with(&mut self, id: UnitId, own: &[(i32, Role)]) {
+        if self.mirrored.mirror.is_none() {
+            return;
+        }
+        let around = self.around(id, own);
+        let unit = self.graph.unit(id);
+        let name = unit.map_or("", |unit| unit.name.as_str());
+        let none = UnitState::default();
+        let state = self.states.get(id).unwrap_or(&none);
+        let mirrored = &mut self.mirrored;
+        if mirrored.seen.len() <= id {
+            mirrored.seen.resize_with(id + 1, || None);
+        }
+        let Some(place) = mirrored.seen.get_mut(id) else {
+            return;
+        };
+        let is_seen =
+            |seen: &Seen| seen.name == name && seen.state == *state && seen.around == around;
+        let blank = name.is_empty() || (*state == none && around == Around::default());
+        match (place.take(), blank) {
+            (None, true) => {}
+            (Some(seen), true) => mirrored.append(&Line::Gone(&seen.name)),
+            (Some(seen), false) if is_seen(&seen) => *place = Some(seen),
+            (old, false) => {
+                *place = Some(Seen {
+                    name: name.to_string(),
+                    state: state.clone(),
+                    around,
+                });
+                let renamed = old.filter(|old| old.name != name);
+                if let Some(old) = renamed {
+                    mirrored.append(&Line::Gone(&old.name));
+                }
+                mirrored.append_unit(id);
+            }
+        }
+    }
+
+    /// Mirrors all that has changed. The first time a crash goes on from here.
+    pub(crate) fn mirror(&mut self, watchdog: Option<RawFd>) {
+        self.mirrored.watchdog = watchdog;
+        let places = self.states.len().max(self.mirrored.seen.len());
+        let mut processes: BTreeMap<UnitId, Vec<(i32, Role)>> = BTreeMap::new();
+        for (pid, (id, role)) in self.host.reaper.iter() {
+            processes.entry(id).or_default().push((pid, role));
+        }
+        for id in 0..places {
+            let own = processes.remove(&id).unwrap_or_default();
+            self.mirror_with(id, &own);
+        }
+        self.mirror_rest(Vec::new());
+        let Some(mirror) = &self.mirrored.mirror else {
+            return;
+        };
+        if !self.mirrored.armed && std::process::id() == 1 {
+            mirror.arm();
+            self.mirrored.armed = true;
+        }
+        if mirror.is_long() {
+            self.mirrored.rewrite();
+        }
+    }
+
+    fn mirror_rest(&mut self, clients: Vec<ClientRecord>) {
+        let rest = Rest {
+            version: VERSION,
+            shutdown: self.shutdown,
+            starting: self.host.cgroups.starting,
+            notify: self.notify.as_ref().map(|notify| notify.fd().as_raw_fd()),
+            control: self
+                .control
+                .as_ref()
+                .map(|control| control.fd().as_raw_fd()),
+            clients,
+            emptiers: self.host.emptiers.clone(),
+            removals: self.host.removals,
+            idle: self.host.idle.as_ref().map(|idle| idle.as_raw_fd()),
+            watchdog: self.mirrored.watchdog,
+            crashes_us: self.mirrored.crashes_us.clone(),
+        };
+        if self.mirrored.rest.as_ref() != Some(&rest) {
+            self.mirrored.append(&Line::Rest(&rest));
+            self.mirrored.rest = Some(rest);
+        }
+    }
+
+    /// Mirrors everything, the clients too, for a re-execution that was asked for.
+    pub(crate) fn mirror_for_exec(
+        &mut self,
+        watchdog: Option<RawFd>,
+    ) -> std::result::Result<(), String> {
+        self.mirror(watchdog);
+        let clients = self.control.as_ref().map(|control| control.records());
+        self.mirror_rest(clients.unwrap_or_default());
+        self.mirrored.rewrite();
+        let mirror = self.mirrored.mirror.as_ref();
+        mirror
+            .map(|_| ())
+            .ok_or_else(|| "there is no mirror of the units".into())
+    }
+
+    /// Executes PID 1 anew, if somebody asked for it; returns if that failed, and nothing is lost.
+    pub(crate) fn reexecute_if_asked(&mut self, watchdog: &mut Watchdog) {
+        if !std::mem::take(&mut self.reexecute) {
+            return;
+        }
+        // The new image has a whole span of it.
+        watchdog.feed();
+        let cause = match self.mirror_for_exec(watchdog.number()) {
+            Ok(()) => crate::reexec::planned().to_string(),
+            Err(why) => why,
+        };
+        crate::error!("PID 1 cannot execute itself anew and goes on as it is: {cause}");
+    }
+}
