@@ -190,6 +190,10 @@ const UNSEEN: &[(&str, &str)] = &[
         "Service.StartupAllowedMemoryNodes",
         "the machine has no swap and one memory node; golden plans do",
     ),
+    (
+        "Service.FileDescriptorStorePreserve",
+        "it takes a stop and a start by hand; tests of the supervisor do",
+    ),
 ];
 
 fn overlay() -> PathBuf {
