@@ -185,10 +185,16 @@ impl NodeHost {
 
     /// Has the IPC objects of a unit's user removed, unless another unit with that user runs.
     fn remove_ipc(&mut self, id: UnitId) {
-        let Some((uid, true)) = self.ipc_owners.remove(&id) else {
+        let Some((uid, asked)) = self.ipc_owners.remove(&id) else {
             return;
         };
-        if self.ipc_owners.values().any(|(other, _)| *other == uid) {
+        let mut others = self.ipc_owners.values_mut();
+        if let Some((_, removes)) = others.find(|(other, _)| *other == uid) {
+            // Whoever of them stops last takes the objects along.
+            *removes |= asked;
+            return;
+        }
+        if !asked {
             return;
         }
         match ipc::remove(uid) {
