@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Directive, Planning, Support, Value};
+use super::{Directive, Planning, Value};
 use crate::plan::ExecPlan;
 use crate::plan::credential::{Credential, CredentialFolder, CredentialSource, is_name};
 use crate::unit::Unit;
@@ -32,36 +32,21 @@ pub const STORES: [&str; 6] = [
 /// Folder of the services' credentials.
 const FOLDER: &str = "/run/credentials";
 
-const fn row(
-    name: &'static str,
-    value: &'static str,
-    documentation: &'static str,
-    set: fn(&mut Unit, &Value<'_>) -> Result<(), String>,
-) -> Directive {
-    Directive {
-        section: "Service",
-        name,
-        value,
-        documentation,
-        support: Support::Confine(set),
-    }
-}
-
 /// The directives of this family.
 pub const ROWS: &[Directive] = &[
-    row(
+    Directive::wall(
         "LoadCredential",
         "NAME[:PATH]",
         "A file in $CREDENTIALS_DIRECTORY with what is in the file, or in the stored credential, of that name.",
         add_load,
     ),
-    row(
+    Directive::wall(
         "ImportCredential",
         "PATTERN[:PREFIX]",
         "The same for every stored credential that matches.",
         add_import,
     ),
-    row(
+    Directive::wall(
         "SetCredential",
         "NAME:TEXT",
         "A file in $CREDENTIALS_DIRECTORY with the text, if it was not loaded.",

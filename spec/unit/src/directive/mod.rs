@@ -65,6 +65,24 @@ pub struct Directive {
     pub support: Support,
 }
 
+impl Directive {
+    /// A row of \[Service\] that confines what runs.
+    const fn wall(
+        name: &'static str,
+        value: &'static str,
+        documentation: &'static str,
+        set: fn(&mut Unit, &Value<'_>) -> Result<(), String>,
+    ) -> Self {
+        Self {
+            section: "Service",
+            name,
+            value,
+            documentation,
+            support: Support::Confine(set),
+        }
+    }
+}
+
 /// What PID 1 makes of a directive.
 #[derive(Debug, Clone, Copy)]
 pub enum Support {

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Directive, Planning, Support, Value};
+use super::{Directive, Planning, Value};
 use crate::directive::service::ServiceType;
 use crate::plan::{ExecPlan, IdMaps, IdRange, Sharing};
 use crate::unit::Unit;
@@ -39,54 +39,39 @@ pub enum Users {
     Identity,
 }
 
-const fn row(
-    name: &'static str,
-    value: &'static str,
-    documentation: &'static str,
-    set: fn(&mut Unit, &Value<'_>) -> Result<(), String>,
-) -> Directive {
-    Directive {
-        section: "Service",
-        name,
-        value,
-        documentation,
-        support: Support::Confine(set),
-    }
-}
-
 /// The directives of this family.
 pub const ROWS: &[Directive] = &[
-    row(
+    Directive::wall(
         "PrivateNetwork",
         "BOOLEAN",
         "A network of its own with nothing but a loopback link.",
         set_flag,
     ),
-    row(
+    Directive::wall(
         "NetworkNamespacePath",
         "PATH",
         "A file that refers to the network namespace it runs in.",
         set_path,
     ),
-    row(
+    Directive::wall(
         "PrivateIPC",
         "BOOLEAN",
         "System V objects and POSIX message queues of its own.",
         set_flag,
     ),
-    row(
+    Directive::wall(
         "IPCNamespacePath",
         "PATH",
         "A file that refers to the IPC namespace it runs in.",
         set_path,
     ),
-    row(
+    Directive::wall(
         "PrivateUsers",
         "BOOLEAN|self|identity",
         "User numbers of its own: root and User= are themselves, all others nobody; no capability outside.",
         set_users,
     ),
-    row(
+    Directive::wall(
         "PrivatePIDs",
         "BOOLEAN",
         "Process numbers of its own: it is number 1 and sees only what it starts.",

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::mount::Entry;
-use super::{Directive, Planning, Support, Value};
+use super::{Directive, Planning, Value};
 use crate::capability::CapabilitySet;
 use crate::plan::{Content, Directory, ExecPlan};
 use crate::unit::Unit;
@@ -96,90 +96,75 @@ pub enum Tmp {
     Disconnected,
 }
 
-const fn row(
-    name: &'static str,
-    value: &'static str,
-    documentation: &'static str,
-    set: fn(&mut Unit, &Value<'_>) -> Result<(), String>,
-) -> Directive {
-    Directive {
-        section: "Service",
-        name,
-        value,
-        documentation,
-        support: Support::Confine(set),
-    }
-}
-
 /// The directives of this family.
 pub const ROWS: &[Directive] = &[
-    row(
+    Directive::wall(
         "ProtectSystem",
         "BOOLEAN|full|strict",
         "/usr and /boot cannot be written; with full /etc neither; with strict nothing but /dev, /proc, /sys.",
         set_system,
     ),
-    row(
+    Directive::wall(
         "ProtectHome",
         "BOOLEAN|read-only|tmpfs",
         "/home, /root and /run/user cannot be opened, cannot be written, or are empty.",
         set_home,
     ),
-    row(
+    Directive::wall(
         "ProtectKernelTunables",
         "BOOLEAN",
         "/proc/sys, /sys and their like cannot be written; /proc/kallsyms and /proc/kcore not be opened.",
         set_flag,
     ),
-    row(
+    Directive::wall(
         "ProtectKernelModules",
         "BOOLEAN",
         "No loading of modules: no capability and no system call for it, and /usr/lib/modules cannot be opened.",
         set_flag,
     ),
-    row(
+    Directive::wall(
         "ProtectKernelLogs",
         "BOOLEAN",
         "No kernel log: no capability and no system call for it, and /dev/kmsg cannot be opened.",
         set_flag,
     ),
-    row(
+    Directive::wall(
         "ProtectClock",
         "BOOLEAN",
         "No setting of the clock: no capability and no system call for it; /dev/rtc can only be read.",
         set_flag,
     ),
-    row(
+    Directive::wall(
         "ProtectHostname",
         "BOOLEAN",
         "A host name of its own, that it cannot set either.",
         set_flag,
     ),
-    row(
+    Directive::wall(
         "PrivateDevices",
         "BOOLEAN",
         "A /dev with the devices that harm nobody, and no others can be used or made.",
         set_flag,
     ),
-    row(
+    Directive::wall(
         "ProtectControlGroups",
         "BOOLEAN|private|strict",
         "The cgroup tree cannot be written; with private and strict only its own branch is seen.",
         set_control_groups,
     ),
-    row(
+    Directive::wall(
         "ProtectProc",
         "noaccess|invisible|ptraceable|default",
         "Which processes of others are seen in /proc.",
         set_proc,
     ),
-    row(
+    Directive::wall(
         "ProcSubset",
         "all|pid",
         "With pid, /proc holds processes and nothing else.",
         set_subset,
     ),
-    row(
+    Directive::wall(
         "PrivateTmp",
         "BOOLEAN|disconnected",
         "/tmp and /var/tmp of its own, removed when it stops; with disconnected they are in memory.",
