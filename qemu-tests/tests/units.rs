@@ -17,7 +17,7 @@ use std::{
 
 const TESTS: &[Test] = &[Test::new(
     "every_directive_has_its_effect",
-    1,
+    2,
     600,
     every_directive_has_its_effect,
 )];
