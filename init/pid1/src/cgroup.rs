@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::inotify;
 use spec_unit::plan::{Cgroup, Startup};
 
-mod device;
+pub(crate) mod device;
 
 /// Controllers handed down to units, as far as the kernel has them.
 pub(crate) const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];

@@ -1,8 +1,8 @@
 //! Which devices a group may use: `struct bpf_cgroup_dev_ctx` of linux/bpf.h.
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 
+use rustix::fs::FileType;
 use spec_unit::plan::filter::{DeviceRule, Devices};
 
 use super::instruction::{EXIT, Instruction, Register, and, block, copy, load, set, shift_right};
@@ -81,16 +81,16 @@ fn numbers(devices: &Devices, drivers: &str) -> Vec<Numbers> {
 }
 
 fn node(path: &str) -> Option<Numbers> {
-    let status = fs::metadata(path).ok()?;
-    let kind = status.file_type();
-    let (major, minor) = (
-        rustix::fs::major(status.rdev()),
-        rustix::fs::minor(status.rdev()),
-    );
-    (kind.is_block_device() || kind.is_char_device()).then_some(Numbers {
-        block: kind.is_block_device(),
-        major,
-        minor: Some(minor),
+    let (kind, device) = crate::cgroup::device::node(path).ok()?;
+    let block = match kind {
+        FileType::BlockDevice => true,
+        FileType::CharacterDevice => false,
+        _ => return None,
+    };
+    Some(Numbers {
+        block,
+        major: rustix::fs::major(device),
+        minor: Some(rustix::fs::minor(device)),
     })
 }
 

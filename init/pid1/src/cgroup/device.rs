@@ -22,17 +22,28 @@ pub(super) fn line(setting: &DeviceSetting) -> io::Result<String> {
     Ok(format!("{disk} {}", setting.value))
 }
 
-/// `MAJOR:MINOR` of a device node. No other file system is entered: links of /dev stay within it.
-fn number(base: &Path, path: &Path) -> io::Result<String> {
+/// Kind and number of what stands at a path below /dev.
+pub(crate) fn node(path: &str) -> io::Result<(FileType, u64)> {
+    node_below(Path::new(DEVICES), Path::new(path))
+}
+
+/// No other file system is entered: links of /dev stay within it.
+fn node_below(base: &Path, path: &Path) -> io::Result<(FileType, u64)> {
     let below = path.strip_prefix(base).map_err(|_| Errno::XDEV)?;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let base = openat2(CWD, base, flags, Mode::empty(), ResolveFlags::empty())?;
     let within = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
     let node = fstat(openat2(&base, below, flags, Mode::empty(), within)?)?;
-    if FileType::from_raw_mode(node.st_mode) != FileType::BlockDevice {
+    Ok((FileType::from_raw_mode(node.st_mode), node.st_rdev))
+}
+
+/// `MAJOR:MINOR` of a disk's node.
+fn number(base: &Path, path: &Path) -> io::Result<String> {
+    let (kind, device) = node_below(base, path)?;
+    if kind != FileType::BlockDevice {
         return Err(io::Error::other("it is no block device"));
     }
-    Ok(format!("{}:{}", major(node.st_rdev), minor(node.st_rdev)))
+    Ok(format!("{}:{}", major(device), minor(device)))
 }
 
 /// The number of the disk below a partition or a device that lies on just one other, as in systemd.

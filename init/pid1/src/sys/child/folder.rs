@@ -16,9 +16,11 @@ const MAX_DEPTH: u32 = 64;
 /// Makes a folder; one that is there already is given its owner and mode, if we are to give any.
 pub(super) fn make(folder: &Folder) -> Result {
     let own = Spot::open(&folder.path)?;
-    let other = folder.other.as_ref().map(Spot::open).transpose();
-    // Its other place may be in a folder that is not there.
-    let other = other.ok().flatten();
+    let other = match folder.other.as_ref().map(Spot::open).transpose() {
+        // Its other place may be in a folder that is not there.
+        Err(Failure(libc::ENOENT)) => None,
+        other => other?,
+    };
     if let Some(other) = &other {
         bring(&own, other)?;
     }
