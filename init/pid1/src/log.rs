@@ -56,6 +56,9 @@ struct Sink {
     printed: u8,
     /// Names below /dev of the kernel's consoles.
     consoles: Vec<String>,
+    /// Serial lines among them, held open: whoever closes one last waits until all is sent, on a line that stands
+    /// still for half a minute (`closing_wait` of setserial(8)).
+    _lines: Vec<File>,
 }
 
 static SINK: OnceLock<Sink> = OnceLock::new();
@@ -71,7 +74,10 @@ pub(crate) fn open(said: Level) {
         .ok();
     let printk = std::fs::read_to_string("/proc/sys/kernel/printk").unwrap_or_default();
     let active = std::fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
+    let lines = active.split_whitespace().filter(|name| is_line(name));
+    let lines = lines.filter_map(|name| open_console(name).ok()).collect();
     let _ = SINK.set(Sink {
+        _lines: lines,
         kmsg,
         said,
         printed: console_level(&printk),
@@ -127,14 +133,22 @@ fn record(level: Level, line: &str) -> String {
     record
 }
 
+/// Whether a console is no virtual terminal: those send nothing.
+fn is_line(console: &str) -> bool {
+    let number = console.strip_prefix("tty");
+    number.is_none_or(|number| number.parse::<u8>().is_err())
+}
+
+fn open_console(console: &str) -> std::io::Result<File> {
+    let flags = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let mut options = OpenOptions::new();
+    let options = options.write(true).custom_flags(flags);
+    options.open(Path::new("/dev").join(console))
+}
+
 /// Opened for each message: a hung-up or stopped terminal costs that message, never PID 1.
 fn print(console: &str, line: &str) {
-    let flags = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    if let Ok(mut tty) = OpenOptions::new()
-        .write(true)
-        .custom_flags(flags)
-        .open(Path::new("/dev").join(console))
-    {
+    if let Ok(mut tty) = open_console(console) {
         let _ = tty.write_all(format!("bedplate-init: {line}\r\n").as_bytes());
     }
 }
@@ -170,6 +184,18 @@ mod tests {
         );
         let long = record(Level::Info, &"ü".repeat(2000));
         assert!(long.len() <= RECORD_MAX && long.len() > RECORD_MAX - 4);
+    }
+
+    #[test]
+    fn a_serial_line_is_held_open_and_a_virtual_terminal_is_not() {
+        for (console, line) in [
+            ("ttyS0", true),
+            ("hvc0", true),
+            ("tty0", false),
+            ("tty1", false),
+        ] {
+            assert_eq!(is_line(console), line, "{console}");
+        }
     }
 
     #[test]
