@@ -1,7 +1,7 @@
 //! The trunk of the control group tree: what every process of the node is below.
 //!
 //! ```text
-//! init.scope      PID 1
+//! init.scope      PID 1, before all others
 //! system.slice    the node's own services: first served when memory or CPU is short
 //! cluster.slice   the datacenter components
 //! task.slice      what people run, in what is left after the node's reservation
@@ -34,6 +34,10 @@ const SLICES: [Slice; 3] = [
     ("task.slice", &[("cpu.weight", "100")]),
 ];
 
+/// PID 1 itself: its turn comes whoever else wants the processor, and what it is made of is never read from a disk again
+/// because others want the memory.
+const INIT_SETTINGS: [(&str, &str); 2] = [("cpu.weight", "1000"), ("memory.min", "33554432")];
+
 /// Memory that tasks can never take: what the node itself needs to stay reachable, and a part of a large machine.
 const RESERVED_BYTES: u64 = 256 << 20;
 const RESERVED_PART: u64 = 20;
@@ -61,6 +65,10 @@ pub(super) fn build() -> Result<()> {
             .iter()
             .for_each(|(file, value)| set(&group.join(file), value));
     }
+    let init = root.join(INIT);
+    INIT_SETTINGS
+        .iter()
+        .for_each(|(file, value)| set(&init.join(file), value));
     if let Some(limit) = fs::read_to_string("/proc/meminfo")
         .ok()
         .and_then(|text| task_limit(&text))
