@@ -6,6 +6,7 @@
 //!
 //! Source: Documentation/admin-guide/cgroup-v2.rst.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -39,6 +40,8 @@ pub(crate) struct Cgroups {
     pub(crate) starting: bool,
     /// Nobody has looked at the groups yet since another image of PID 1 watched them.
     pub(crate) unseen: bool,
+    /// A group could not be read or killed: what it is nobody will tell.
+    pub(crate) unknown: Cell<bool>,
     /// Controllers that could not be handed down, said once each.
     missing: BTreeSet<&'static str>,
 }
@@ -54,6 +57,7 @@ impl Cgroups {
             watches: BTreeMap::new(),
             starting: true,
             unseen: false,
+            unknown: Cell::new(false),
             missing: BTreeSet::new(),
         })
     }
@@ -241,7 +245,11 @@ impl Cgroups {
     pub(crate) fn populated(&self, group: &str) -> bool {
         match fs::read_to_string(self.path(group).join("cgroup.events")) {
             Ok(text) => text.lines().any(|line| line == "populated 1"),
-            Err(cause) => !is_gone(&cause),
+            Err(cause) => {
+                let is_there = !is_gone(&cause);
+                self.unknown.set(self.unknown.get() || is_there);
+                is_there
+            }
         }
     }
 
@@ -259,8 +267,27 @@ impl Cgroups {
     /// SIGKILL to every process in the group and below it, at once; in one that is gone there is none.
     pub(crate) fn kill(&self, group: &str) -> io::Result<()> {
         match write(&self.path(group).join("cgroup.kill"), "1") {
-            Err(cause) if !is_gone(&cause) => Err(cause),
+            Err(cause) if !is_gone(&cause) => {
+                self.unknown.set(true);
+                Err(cause)
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// Lets a group that is frozen go on, and those below it: what does not run does not hear a signal.
+    pub(crate) fn thaw(&self, group: &str) {
+        let mut open = vec![self.path(group)];
+        let mut seen = 0;
+        while let Some(path) = open.pop().filter(|_| seen < MAX_GROUPS) {
+            seen += 1;
+            let file = path.join("cgroup.freeze");
+            if fs::read_to_string(&file).is_ok_and(|text| text.trim() == "1")
+                && let Err(cause) = write(&file, "0")
+            {
+                crate::warning!("{}: {cause}; it stays frozen", file.display());
+            }
+            open.extend(folders(&path));
         }
     }
 
@@ -464,10 +491,26 @@ mod tests {
     }
 
     #[test]
+    fn a_frozen_group_goes_on_with_all_below_it() {
+        let (folder, cgroups) = tree();
+        for name in ["a.service", "a.service/below", "a.service/below/deep"] {
+            group(folder.path(), name, "", true);
+            fs::write(folder.path().join(name).join("cgroup.freeze"), "1\n").unwrap();
+        }
+        cgroups.thaw("a.service");
+        for name in ["a.service", "a.service/below", "a.service/below/deep"] {
+            let file = folder.path().join(name).join("cgroup.freeze");
+            assert_eq!(fs::read_to_string(file).unwrap(), "0");
+        }
+        cgroups.thaw("gone.service");
+    }
+
+    #[test]
     fn a_group_that_cannot_be_read_does_not_count_as_empty() {
         let (folder, cgroups) = tree();
         fs::create_dir_all(folder.path().join("a.service/cgroup.events")).unwrap();
-        assert!(cgroups.populated("a.service"));
+        assert!(cgroups.populated("a.service") && cgroups.unknown.take());
+        assert!(!cgroups.populated("gone.service") && !cgroups.unknown.get());
         fs::create_dir(folder.path().join("a.service/cgroup.kill")).unwrap();
         assert!(cgroups.kill("a.service").is_err());
         assert!(cgroups.kill("gone.service").is_ok());

@@ -1,9 +1,10 @@
 //! The native control socket: who may ask, what they asked, and answers that never wait for a reader.
 //!
-//! The protocol itself is [`spec_unit::control`]. Clients are known by SO_PEERCRED, and what they may ask stands in
+//! The protocol itself is [`spec_unit::control`]. Who clients are [`peer`] knows, and what they may ask stands in
 //! [`right`]. Clients (of each user, so that none takes another's place), packets and waiting answers are bounded; a
 //! client that does not read is dropped.
 
+mod peer;
 mod right;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,17 +18,18 @@ use rustix::net::{SocketFlags, SocketType, sockopt};
 use serde::{Deserialize, Serialize};
 use spec_unit::control::{Answer, Envelope, MAX_PACKET, Reply, Request, VERSION};
 
+use self::peer::Peer;
 use self::right::{Rights, USERS};
 use crate::event::{Events, Source};
 use crate::sys;
 
 /// Most clients at a time.
 const MAX_CLIENTS: usize = 64;
-/// Most clients of one user; root may take whatever is free.
+/// Most clients of one user, and of root behind walls; other root may take whatever is free.
 const MAX_OF_ONE_USER: usize = 16;
 /// Places that only root can take.
 const RESERVED_FOR_ROOT: usize = 16;
-const _: () = assert!(USERS.len() * MAX_OF_ONE_USER + RESERVED_FOR_ROOT <= MAX_CLIENTS);
+const _: () = assert!((USERS.len() + 1) * MAX_OF_ONE_USER + RESERVED_FOR_ROOT <= MAX_CLIENTS);
 /// Most connections taken per turn, so that a flood of them takes turns with everything else.
 const BATCH: usize = 16;
 /// How long nobody is taken in when there are no descriptors left, unless a client leaves before.
@@ -40,7 +42,7 @@ const MAX_WAITING_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 struct Client {
     socket: OwnedFd,
-    uid: u32,
+    peer: Peer,
     rights: &'static Rights,
     watching: bool,
     waiting: VecDeque<Vec<u8>>,
@@ -53,7 +55,7 @@ struct Client {
 pub(crate) struct ClientRecord {
     /// Number of its connection.
     pub(crate) socket: RawFd,
-    uid: u32,
+    peer: Peer,
     watching: bool,
     waiting: Vec<Vec<u8>>,
 }
@@ -79,6 +81,8 @@ pub(crate) struct Control {
     next: u32,
     /// Until when nobody is taken in.
     paused: Option<Instant>,
+    /// Descriptors that clients have sent for nothing.
+    left: Vec<OwnedFd>,
 }
 
 impl Control {
@@ -96,6 +100,7 @@ impl Control {
             clients: BTreeMap::new(),
             next: 0,
             paused: None,
+            left: Vec::new(),
         }
     }
 
@@ -105,7 +110,7 @@ impl Control {
         clients
             .map(|client| ClientRecord {
                 socket: client.socket.as_raw_fd(),
-                uid: client.uid,
+                peer: client.peer.clone(),
                 watching: client.watching,
                 waiting: client.waiting.iter().cloned().collect(),
             })
@@ -120,7 +125,7 @@ impl Control {
         socket: OwnedFd,
         name_of: impl Fn(u32) -> Option<String>,
     ) {
-        let Some(rights) = Rights::of(record.uid, name_of) else {
+        let Some(rights) = Rights::of(&record.peer, name_of) else {
             return;
         };
         self.next = self.next.wrapping_add(1);
@@ -130,7 +135,7 @@ impl Control {
         }
         let client = Client {
             socket,
-            uid: record.uid,
+            peer: record.peer,
             rights,
             watching: record.watching,
             waiting_bytes: record.waiting.iter().map(Vec::len).sum(),
@@ -145,12 +150,17 @@ impl Control {
         self.socket.as_fd()
     }
 
-    /// Takes in some of the clients that wait; `name_of` tells a user's name.
-    pub(crate) fn accept(&mut self, events: &Events, name_of: impl Fn(u32) -> Option<String>) {
+    /// Takes in some of the clients that wait; `name_of` tells a user's name, `unit_of` whose main process it is.
+    pub(crate) fn accept(
+        &mut self,
+        events: &Events,
+        name_of: impl Fn(u32) -> Option<String>,
+        unit_of: impl Fn(i32) -> Option<String>,
+    ) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         for _ in 0..BATCH {
             match rustix::net::accept_with(&self.socket, flags) {
-                Ok(socket) => self.take_in(events, socket, &name_of),
+                Ok(socket) => self.take_in(events, socket, &name_of, &unit_of),
                 Err(Errno::AGAIN) => return,
                 // That client is gone again.
                 Err(Errno::CONNABORTED | Errno::INTR) => {}
@@ -167,16 +177,16 @@ impl Control {
         events: &Events,
         socket: OwnedFd,
         name_of: impl Fn(u32) -> Option<String>,
+        unit_of: impl Fn(i32) -> Option<String>,
     ) {
-        let Ok(peer) = sockopt::socket_peercred(&socket) else {
-            return;
+        let Some(peer) = Peer::of(&socket, unit_of) else {
+            return self.close(socket);
         };
-        let uid = peer.uid.as_raw();
-        let rights = match self.admit(uid, name_of) {
+        let rights = match self.admit(&peer, name_of) {
             Ok(rights) => rights,
             Err(message) => {
                 let _ = send(&socket, &encode(0, Reply::Error(message)));
-                return;
+                return self.close(socket);
             }
         };
         self.next = self.next.wrapping_add(1);
@@ -184,7 +194,7 @@ impl Control {
         if events.add(&socket, Source::Client(number)).is_ok() {
             let client = Client {
                 socket,
-                uid,
+                peer,
                 rights,
                 watching: false,
                 waiting: VecDeque::new(),
@@ -194,19 +204,20 @@ impl Control {
         }
     }
 
-    /// The rights of one more client of this user, if it may have one.
+    /// The rights of one more client like this, if it may have one.
     fn admit(
         &self,
-        uid: u32,
+        peer: &Peer,
         name_of: impl Fn(u32) -> Option<String>,
     ) -> Result<&'static Rights, String> {
-        let rights = Rights::of(uid, name_of)
-            .ok_or_else(|| format!("user {uid} may not use this socket"))?;
-        let (count, most) = if uid == 0 {
+        let rights = Rights::of(peer, name_of)
+            .ok_or_else(|| format!("user {} may not use this socket", peer.uid))?;
+        let is_like = |other: &Peer| (other.uid, other.is_walled) == (peer.uid, peer.is_walled);
+        let (count, most) = if peer.uid == 0 && !peer.is_walled {
             (self.clients.len(), MAX_CLIENTS)
         } else {
-            let own = self.clients.values().filter(|client| client.uid == uid);
-            (own.count(), MAX_OF_ONE_USER)
+            let like = self.clients.values().filter(|one| is_like(&one.peer));
+            (like.count(), MAX_OF_ONE_USER)
         };
         if count >= most {
             return Err(format!("{most} clients already; try again later"));
@@ -246,7 +257,12 @@ impl Control {
         let received = match sys::message::receive(client.socket.as_fd(), &mut buffer) {
             Ok(received) if received.length > 0 => received,
             Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return None,
-            Ok(_) | Err(_) => {
+            Ok(received) => {
+                self.left.extend(received.fds);
+                self.drop_client(events, number);
+                return None;
+            }
+            Err(_) => {
                 self.drop_client(events, number);
                 return None;
             }
@@ -261,6 +277,7 @@ impl Control {
                 fds: received.fds,
             }),
             Err((id, message)) => {
+                self.left.extend(received.fds);
                 self.answer(events, number, id, Reply::Error(message));
                 None
             }
@@ -330,9 +347,27 @@ impl Control {
         if let Some(client) = self.clients.remove(&number) {
             events.remove(&client.socket);
             // Its descriptor is free before the next client is looked for.
-            drop(client);
+            self.close(client.socket);
             self.listen(events);
         }
+    }
+
+    /// Closes a connection. What descriptors wait in it are taken out before: to close them may take long.
+    fn close(&mut self, socket: OwnedFd) {
+        let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Read);
+        // Then each packet has a sender, also one without bytes, and the end has none.
+        let told = sockopt::set_socket_passcred(&socket, true).is_ok();
+        while told
+            && let Ok(received) = sys::message::receive(socket.as_fd(), &mut [0])
+            && received.sender.is_some()
+        {
+            self.left.extend(received.fds);
+        }
+    }
+
+    /// Descriptors that clients have sent for nothing, to be closed by whoever may wait.
+    pub(crate) fn left(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.left)
     }
 }
 

@@ -1,9 +1,12 @@
 //! Who may ask PID 1 for what.
 //!
-//! Root may ask for everything. A user in [`USERS`] may ask for what the program behind it asks for today, of any unit,
-//! and for no more. Nobody else may ask for anything.
+//! Root may ask for everything, unless it is behind walls ([`Peer::is_walled`]): a service that a unit file keeps from the
+//! node must not get there by PID 1's hand. Such a one may look, and the programs in [`UNITS`] may ask for what they ask
+//! for today. So may a user in [`USERS`], of any unit. Nobody else may ask for anything.
 
 use spec_unit::control::{Request, ShutdownAction};
+
+use super::peer::Peer;
 
 /// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +54,20 @@ const EVERYTHING: Rights = Rights {
     ],
 };
 
-/// Users besides root, and what each may ask. Programs that run as root, such as the device service, need no row.
+const LOOK: Rights = Rights {
+    kinds: &[Right::Read],
+};
+
+/// Units whose main process is root behind walls, and what each may ask.
+const UNITS: &[(&str, Rights)] = &[(
+    // The power button.
+    "bedplate-device.service",
+    Rights {
+        kinds: &[Right::Read, Right::Shutdown],
+    },
+)];
+
+/// Users besides root, and what each may ask.
 pub(super) const USERS: &[(&str, Rights)] = &[(
     // The node API: what an operator may ask of it.
     "bedplate-node",
@@ -86,12 +102,22 @@ fn kind(request: &Request) -> Right {
 }
 
 impl Rights {
-    /// The rights of a user; `name_of` tells its name.
-    pub(super) fn of(uid: u32, name_of: impl Fn(u32) -> Option<String>) -> Option<&'static Self> {
-        if uid == 0 {
-            return Some(&EVERYTHING);
+    /// The rights of a peer; `name_of` tells a user's name.
+    pub(super) fn of(
+        peer: &Peer,
+        name_of: impl Fn(u32) -> Option<String>,
+    ) -> Option<&'static Self> {
+        if peer.uid == 0 {
+            let of_unit = UNITS
+                .iter()
+                .find(|(unit, _)| peer.unit.as_deref() == Some(unit));
+            return Some(match of_unit {
+                _ if !peer.is_walled => &EVERYTHING,
+                Some((_, rights)) => rights,
+                None => &LOOK,
+            });
         }
-        let name = name_of(uid)?;
+        let name = name_of(peer.uid)?;
         let row = USERS.iter().find(|(user, _)| *user == name);
         row.map(|(_, rights)| rights)
     }
@@ -101,7 +127,7 @@ impl Rights {
         if self.kinds.contains(&kind(request)) {
             Ok(())
         } else {
-            Err("your user may not ask this".into())
+            Err("your user may not ask this, or not from behind the walls of its unit".into())
         }
     }
 }
@@ -122,15 +148,41 @@ mod tests {
     #[test]
     fn only_root_and_the_users_of_the_table_have_rights() {
         let name = |name: &'static str| move |_| Some(name.to_string());
-        assert_eq!(Rights::of(0, |_| None), Some(&EVERYTHING));
-        assert!(Rights::of(7, name("bedplate-node")).is_some());
-        assert_eq!(Rights::of(7, name("bedplate-cluster")), None);
-        assert_eq!(Rights::of(7, |_| None), None);
+        assert_eq!(Rights::of(&Peer::user(0), |_| None), Some(&EVERYTHING));
+        let seven = Peer::user(7);
+        assert!(Rights::of(&seven, name("bedplate-node")).is_some());
+        assert_eq!(Rights::of(&seven, name("bedplate-cluster")), None);
+        assert_eq!(Rights::of(&seven, |_| None), None);
+    }
+
+    #[test]
+    fn root_behind_walls_looks_and_does_only_what_is_its_programs() {
+        let walled = |unit: Option<&str>| {
+            let peer = Peer {
+                is_walled: true,
+                unit: unit.map(String::from),
+                ..Peer::user(0)
+            };
+            Rights::of(&peer, |_| None).unwrap()
+        };
+        let off = Request::Shutdown {
+            action: ShutdownAction::Poweroff,
+        };
+        let run = Request::Run {
+            unit: unit("a.service"),
+            plan: Box::default(),
+        };
+        for (of, may_end) in [(None, false), (Some("bedplate-device.service"), true)] {
+            let rights = walled(of);
+            assert_eq!(rights.check(&Request::Watch), Ok(()));
+            assert_eq!(rights.check(&off).is_ok(), may_end, "{of:?}");
+            assert!(rights.check(&run).is_err(), "{of:?}");
+        }
     }
 
     #[test]
     fn the_node_api_may_ask_what_operators_may_and_runs_nothing_of_its_own() {
-        let node = Rights::of(7, |_| Some("bedplate-node".into())).unwrap();
+        let node = Rights::of(&Peer::user(7), |_| Some("bedplate-node".into())).unwrap();
         let etcd = || unit("etcd.service");
         for request in [
             Request::Watch,

@@ -20,6 +20,30 @@ pub(crate) struct Received {
 /// Room for SCM_RIGHTS of 253 descriptors (the kernel's most) and SCM_CREDENTIALS.
 const CONTROL: usize = 1200;
 
+/// The process that has made a connection, as itself.
+pub(crate) fn peer(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut pidfd: libc::c_int = -1;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: both pointers outlive the call, and the length is that of the number.
+    let told = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PEERPIDFD,
+            (&raw mut pidfd).cast(),
+            &raw mut length,
+        )
+    };
+    if told < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel made a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(pidfd) })
+}
+
+/// SO_PEERPIDFD of asm-generic/socket.h.
+const SO_PEERPIDFD: libc::c_int = 77;
+
 /// Receives one packet without waiting.
 pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
     let mut control = MaybeUninit::<[u64; CONTROL / 8]>::zeroed();

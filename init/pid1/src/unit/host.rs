@@ -11,6 +11,7 @@ use spec_unit::account::Accounts;
 use spec_unit::control::ExitStatus;
 use spec_unit::directive::Planning;
 use spec_unit::directive::notify::NotifyAccess;
+use spec_unit::directive::protect;
 use spec_unit::directive::service::ServiceType;
 use spec_unit::graph::UnitId;
 use spec_unit::plan::filter::Filters;
@@ -19,6 +20,7 @@ use spec_unit::specifier::Facts;
 use spec_unit::unit::Unit;
 use spec_unit::value::signal_name;
 
+use super::closing::Closing;
 use super::dynamic_user::DynamicUsers;
 use super::ipc;
 use super::node::{self, NodePlanHost};
@@ -55,8 +57,12 @@ pub(crate) struct NodeHost {
     pub(crate) namespaces: BTreeMap<UnitId, UnitNamespaces>,
     /// Users of units that are not root, and whether their IPC objects go with the unit.
     pub(super) ipc_owners: BTreeMap<UnitId, (u32, bool)>,
+    /// Children that remove IPC objects.
+    pub(super) removers: ipc::Removers,
     /// Descriptors that services have stored.
     pub(crate) stores: Stores,
+    /// Descriptors of others that are being closed.
+    pub(crate) closing: Closing,
     /// Filters of control groups, by path.
     pub(super) held: BTreeMap<String, Filters>,
     /// Users made up for one run.
@@ -84,7 +90,9 @@ impl NodeHost {
             handed: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             ipc_owners: BTreeMap::new(),
+            removers: ipc::Removers::default(),
             stores: Stores::default(),
+            closing: Closing::default(),
             held: BTreeMap::new(),
             users: DynamicUsers::default(),
             pidfds: BTreeMap::new(),
@@ -145,6 +153,9 @@ impl NodeHost {
     /// A child was collected: one that emptied a folder has said what went wrong, unless it was killed. What is left then.
     pub(crate) fn emptier_ended(&mut self, pid: i32, status: ExitStatus) -> Option<String> {
         let folder = self.emptiers.remove(&pid)?;
+        if let Some(uid) = self.removers.ended(pid) {
+            self.users.release(uid);
+        }
         matches!(status, ExitStatus::Signaled(_)).then(|| {
             format!(
                 "{folder}: not all of the last run is removed, its child ended: {}",
@@ -175,16 +186,23 @@ impl NodeHost {
         Ok(child.pid)
     }
 
+    /// What was handed over for a unit is of no more use.
+    pub(crate) fn drop_handed(&mut self, id: UnitId) {
+        if let Some(handed) = self.handed.remove(&id) {
+            self.closing.close(handed);
+        }
+    }
+
     /// Nothing of a unit is left, and its place may be another's next.
     pub(crate) fn forget(&mut self, id: UnitId) {
-        self.handed.remove(&id);
+        self.drop_handed(id);
         self.namespaces.remove(&id);
         self.users.take_back(id);
         self.ipc_owners.remove(&id);
     }
 
     /// Has the IPC objects of a unit's user removed, unless another unit with that user runs.
-    fn remove_ipc(&mut self, id: UnitId) {
+    fn remove_ipc(&mut self, id: UnitId, user: Option<(String, u32)>) {
         let Some((uid, asked)) = self.ipc_owners.remove(&id) else {
             return;
         };
@@ -198,11 +216,22 @@ impl NodeHost {
             return;
         }
         match ipc::remove(uid) {
-            Ok(child) => drop(
-                self.emptiers
-                    .insert(child.pid, format!("IPC of user {uid}")),
-            ),
+            Ok(child) => {
+                let what = format!("IPC of user {uid}");
+                self.emptiers.insert(child.pid, what);
+                let name = user.filter(|(_, number)| *number == uid);
+                let name = name.map(|(name, _)| name);
+                self.keep_user(uid, name.clone());
+                self.removers.add(child, uid, name);
+            }
             Err(cause) => crate::warning!("IPC of user {uid}: {cause}"),
+        }
+    }
+
+    /// A user that was made up is not gone as long as something of it is there.
+    pub(super) fn keep_user(&mut self, uid: u32, name: Option<String>) {
+        if let Some(name) = name {
+            self.users.keep(name, uid);
         }
     }
 
@@ -315,17 +344,25 @@ fn variables(service: &Spawn<'_>) -> Vec<(String, String)> {
 
 /// PID 1 holds descriptors for each service: raises its number of open files to the most that the kernel gives. Units
 /// get limits of their own ([`spawn::steps`]).
-pub(super) fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let most = most_open_files().or(getrlimit(Resource::Nofile).maximum);
-    let limit = Rlimit {
-        current: most,
-        maximum: most,
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let raise = |most| {
+        let limit = Rlimit {
+            current: most,
+            maximum: most,
+        };
+        setrlimit(Resource::Nofile, limit)
     };
-    if let Err(cause) = setrlimit(Resource::Nofile, limit) {
+    // Where no file can be opened, that does not tell either.
+    let most = most_open_files().unwrap_or(NR_OPEN);
+    if let Err(cause) = raise(Some(most)).or_else(|_| raise(hard)) {
         crate::warning!("number of open files: {cause}");
     }
 }
+
+/// What fs.nr_open is unless somebody has changed it (Documentation/admin-guide/sysctl/fs.rst).
+const NR_OPEN: u64 = 1 << 20;
 
 /// The most open files that the kernel gives a process.
 fn most_open_files() -> Option<u64> {
@@ -412,10 +449,15 @@ impl Host for NodeHost {
         };
         let shared = self.namespaces.entry(service.id).or_default();
         let group = Some(group.as_fd());
-        let spawned = match &idle {
-            Some(idle) => spawn::spawn_idle(&plan, name, group, &fds, shared, idle.as_fd()),
-            None => spawn::spawn(&plan, name, group, &fds, shared),
-        };
+        // What the last run has left is removed before there is anything of this one.
+        let removers = user.into_iter().flat_map(|uid| self.removers.of(uid));
+        let waits: Vec<_> = idle
+            .iter()
+            .map(|idle| idle.as_fd())
+            .chain(removers)
+            .collect();
+        let spawned = spawn::spawn_after(&plan, name, group, &fds, shared, &waits);
+        self.closing.close(fds);
         let spawned = spawned.map_err(|cause| format!("process: {cause}"))?;
         self.take(spawned, service.id, service.role)
     }
@@ -446,6 +488,10 @@ impl Host for NodeHost {
             .iter()
             .filter(|pid| crate::sys::signal::send(**pid, signal))
             .count()
+    }
+
+    fn thaw(&mut self, group: &str) {
+        self.cgroups.thaw(group);
     }
 
     fn populated(&self, group: &str) -> bool {
@@ -508,10 +554,23 @@ impl Host for NodeHost {
         }
         if state.cgroup.is_none() {
             self.namespaces.remove(&id);
-            self.users.take_back(id);
-            self.remove_ipc(id);
+            let user = self.users.take_back(id);
+            self.remove_ipc(id, user);
         }
-        for folder in std::mem::take(&mut state.folders) {
+        let folders = std::mem::take(&mut state.folders).into_iter();
+        let (private, folders): (Vec<String>, Vec<String>) =
+            folders.partition(|folder| protect::is_private_tmp(folder));
+        if !private.is_empty() {
+            match runtime_folder::remove_for_good(&private) {
+                Ok(child) => drop(self.emptiers.insert(child.pid, private.join(", "))),
+                Err(cause) => {
+                    crate::warning!("{}: {cause}", private.join(", "));
+                    // For the next stop.
+                    state.folders = private;
+                }
+            }
+        }
+        for folder in folders {
             // A count besides: early in boot the random part may be all zeros.
             self.removals += 1;
             let id = format!("{}-{}", self.removals, random_id());

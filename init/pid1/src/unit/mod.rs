@@ -7,10 +7,12 @@
 //! - [`supervisor`]: the event loop that ties them together
 //! - [`request`]: what clients of the control socket ask
 //! - [`runtime_folder`]: what is removed after a service
+//! - [`closing`]: descriptors of others, closed where it may take long
 //! - [`store`]: descriptors kept for services over their restarts
 //!
 //! PID 1 never waits for what it supervises. Whatever a unit does, the loop turns and the watchdog is fed.
 
+mod closing;
 mod condition;
 mod dynamic_user;
 mod host;
@@ -34,6 +36,7 @@ use std::time::Duration;
 
 use spec_unit::control::ShutdownAction;
 
+pub(crate) use self::host::raise_open_files;
 use crate::error::{Error, Result, What};
 use crate::reexec::Inherited;
 use crate::watchdog::Watchdog;
@@ -104,11 +107,12 @@ impl Resumed {
     }
 
     fn supervisor(mut self, config: &Config) -> Result<supervisor::Supervisor> {
-        let supervisor = supervisor::Supervisor::resume(config, self.state, &mut self.fds)?;
+        let mut supervisor = supervisor::Supervisor::resume(config, self.state, &mut self.fds)?;
         crate::notice!(
             "PID 1 goes on; {} descriptors were of no more use",
             self.fds.len()
         );
+        supervisor.close(self.fds.into_values());
         Ok(supervisor)
     }
 }

@@ -54,7 +54,10 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn answer(&mut self, asked: Asked) -> Reply {
+    pub(super) fn answer(&mut self, mut asked: Asked) -> Reply {
+        if !matches!(asked.request, Request::Run { .. }) {
+            self.close(std::mem::take(&mut asked.fds));
+        }
         let done = match asked.request {
             Request::List { offset } => return self.list(offset),
             Request::Show { unit } => return self.show(&unit),
@@ -175,7 +178,8 @@ impl Supervisor {
 
     pub(super) fn forget_state(&mut self, id: UnitId) {
         self.host.forget(id);
-        self.host.stores.release(&self.host.events, id);
+        let left = self.host.stores.release(&self.host.events, id);
+        self.close(left);
         // Its place may be another unit's next.
         for timer in Timer::ALL {
             self.host.arm(id, timer, None);

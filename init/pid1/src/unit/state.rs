@@ -103,6 +103,11 @@ impl Phase {
         }
     }
 
+    /// Whether everything in its group is to be killed.
+    pub(crate) fn kills(self) -> bool {
+        matches!(self, Self::StopSigkill | Self::FinalSigkill)
+    }
+
     /// Nothing of the unit runs.
     pub(crate) fn is_down(self) -> bool {
         matches!(self, Self::Dead | Self::Failed | Self::AutoRestart)

@@ -66,6 +66,8 @@ pub(crate) trait Host {
     fn signal(&mut self, pid: i32, signal: i32);
     /// Signals every process in the group; how many there were.
     fn signal_group(&mut self, group: &str, signal: i32) -> usize;
+    /// Lets a group that is frozen go on.
+    fn thaw(&mut self, group: &str);
     /// Whether a process is in the group.
     fn populated(&self, group: &str) -> bool;
     /// Takes the process that the file names as the main one, if it is in the group; its number.

@@ -23,6 +23,8 @@ struct Paper {
     killed_for_memory: u64,
     /// What a PIDFile= names.
     named: Option<i32>,
+    /// How often the group was let go on.
+    thawed: usize,
 }
 
 impl Paper {
@@ -65,6 +67,9 @@ impl Host for Paper {
             ));
         }
         self.processes.len()
+    }
+    fn thaw(&mut self, _: &str) {
+        self.thawed += 1;
     }
     fn populated(&self, _: &str) -> bool {
         !self.processes.is_empty()

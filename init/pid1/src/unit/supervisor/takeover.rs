@@ -26,7 +26,7 @@ mod resume;
 pub(super) use mirrored::Mirrored;
 
 /// Version of the mirror: an image does not read another one's.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What the supervisor has for a unit beside its state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -84,6 +84,7 @@ pub(super) struct Rest {
     control: Option<RawFd>,
     clients: Vec<ClientRecord>,
     emptiers: BTreeMap<i32, String>,
+    ipc_removers: BTreeMap<i32, (u32, Option<String>)>,
     removals: u64,
     idle: Option<RawFd>,
     watchdog: Option<RawFd>,

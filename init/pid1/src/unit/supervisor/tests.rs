@@ -10,6 +10,7 @@ use spec_unit::unit::Unit;
 
 use super::*;
 
+mod heard;
 mod propagation;
 mod requests;
 mod stored;

@@ -308,7 +308,7 @@ fn a_session_keyring_holds_the_invocation() {
 fn an_idle_program_runs_once_it_may() {
     let idle = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
     let plan = plan("/bin/true", &[]);
-    let start = || spawn_idle(&plan, "a.service", None, &[], &none(), idle.as_fd()).unwrap();
+    let start = || spawn_after(&plan, "a.service", None, &[], &none(), &[idle.as_fd()]).unwrap();
     let mut waits = [start(), start()];
     std::thread::sleep(std::time::Duration::from_millis(50));
     for spawned in &mut waits {
@@ -320,7 +320,7 @@ fn an_idle_program_runs_once_it_may() {
         assert!(matches!(wait(&spawned.child), WaitStatus::Exited(_, 0)));
     }
     let waits = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
-    let spawned = spawn_idle(&plan, "a.service", None, &[], &none(), waits.as_fd()).unwrap();
+    let spawned = spawn_after(&plan, "a.service", None, &[], &none(), &[waits.as_fd()]).unwrap();
     assert!(crate::sys::signal::send(spawned.child.pid, libc::SIGTERM));
     let ended = wait(&spawned.child);
     assert!(

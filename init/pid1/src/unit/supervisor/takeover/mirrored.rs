@@ -217,6 +217,7 @@ impl Supervisor {
                 .map(|control| control.fd().as_raw_fd()),
             clients,
             emptiers: self.host.emptiers.clone(),
+            ipc_removers: self.host.removers.records(),
             removals: self.host.removals,
             idle: self.host.idle.as_ref().map(|idle| idle.as_raw_fd()),
             watchdog: self.mirrored.watchdog,

@@ -27,6 +27,10 @@ impl Supervisor {
         let mut supervisor = Self::open_with(config, notify, control)?;
         let host = &mut supervisor.host;
         (host.idle, host.emptiers, host.removals) = (take(rest.idle), rest.emptiers, rest.removals);
+        for (pid, (uid, name)) in rest.ipc_removers {
+            host.keep_user(uid, name.clone());
+            host.removers.again(pid, uid, name);
+        }
         host.cgroups.starting = rest.starting;
         supervisor.shutdown = rest.shutdown;
         supervisor.mirrored.crashes_us = rest.crashes_us;
@@ -104,7 +108,7 @@ impl Supervisor {
             let stored = host
                 .stores
                 .add(&host.events, id, u32::MAX, fd, name, kept.watched);
-            if let Err(why) = stored {
+            if let Err((_, Some(why))) = stored {
                 crate::warning!("a stored descriptor is lost: {why}");
             }
         }
