@@ -26,6 +26,16 @@ def fail(text):
     sys.exit(1)
 
 
+def end_badly(kind, value, trace):
+    """A fault of the test itself is told as well."""
+    while trace.tb_next:
+        trace = trace.tb_next
+    say(f"failed: {trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}: {kind.__name__}: {value}")
+
+
+sys.excepthook = end_badly
+
+
 def check(holds, text):
     if not holds:
         fail(text)
