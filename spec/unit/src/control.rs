@@ -2,8 +2,8 @@
 //!
 //! One JSON message per SOCK_SEQPACKET packet, at most [`MAX_PACKET`] bytes, file descriptors by SCM_RIGHTS.
 //! A client sends [`Request`]; PID 1 answers each with one [`Reply`] of the same `id`, and to a
-//! `Watch` with a stream of [`Reply::Changed`] after it. Root may ask for everything; PID 1 has a table of the
-//! users that may ask for something.
+//! `Watch` with a stream of [`Reply::Changed`] after it. Root may ask for everything, unless its unit keeps it from
+//! CAP_SYS_ADMIN; PID 1 has tables of the users and units that may ask for something.
 
 use serde::{Deserialize, Serialize};
 
