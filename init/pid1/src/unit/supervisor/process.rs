@@ -10,6 +10,7 @@ use super::super::spawn::ExecOutcome;
 use super::super::state::Phase;
 use super::super::supervise::{Host as _, Role};
 use super::Supervisor;
+use crate::cgroup::Changed;
 use crate::notify::{Heard, Message, NotifySocket};
 use crate::reap;
 
@@ -31,6 +32,7 @@ impl Supervisor {
         }
         if outcome == ExecOutcome::Pending {
             self.host.reports.insert(pid, (id, report));
+            self.host.touched.insert(id);
             return;
         }
         self.host.events.remove(&report.socket);
@@ -201,6 +203,7 @@ impl Supervisor {
     /// A stored descriptor is hung up or broken.
     pub(super) fn stored_ended(&mut self, number: u32) {
         if let Some((id, name)) = self.host.stores.ended(&self.host.events, number) {
+            self.host.touched.insert(id);
             let unit = self.name_of(id);
             crate::debug!("{unit}: stored descriptor {name} has ended and is dropped");
         }
@@ -268,6 +271,7 @@ impl Supervisor {
             self.host.reaper.forget(old);
             self.host.process_gone(old);
         }
+        self.host.touched.insert(id);
         if let Some(state) = self.states.get_mut(id) {
             state.main = Some(pid);
             state.main_unknown = false;
@@ -275,7 +279,7 @@ impl Supervisor {
     }
 
     pub(super) fn groups_changed(&mut self) {
-        for group in self.host.cgroups.changed() {
+        for Changed { group, memory } in self.host.cgroups.changed() {
             let Some(id) = self
                 .states
                 .iter()
@@ -283,8 +287,12 @@ impl Supervisor {
             else {
                 continue;
             };
-            self.with_machine(id, |machine| machine.memory_changed());
-            if self.host.cgroups.populated(&group) {
+            let populated = self.host.cgroups.populated(&group);
+            // Why a run has ended is asked before its end is told.
+            if memory || !populated {
+                self.with_machine(id, |machine| machine.memory_changed());
+            }
+            if populated {
                 continue;
             }
             if let (true, Some(state)) = (self.phase(id).is_down(), self.states.get_mut(id)) {

@@ -26,7 +26,7 @@ mod resume;
 pub(super) use mirrored::Mirrored;
 
 /// Version of the mirror: an image does not read another one's.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What the supervisor has for a unit beside its state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -59,7 +59,7 @@ struct Process {
 #[serde(deny_unknown_fields)]
 struct Report {
     socket: RawFd,
-    names: Vec<(String, i32)>,
+    names: String,
     program: String,
     ready: bool,
 }
