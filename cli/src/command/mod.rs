@@ -8,6 +8,7 @@ mod console;
 mod daemon;
 mod doctor;
 mod down;
+mod fuzz;
 mod kernel;
 mod lock;
 mod logs;
@@ -55,6 +56,7 @@ enum Command {
     Kernel(kernel::Args),
     Unit(unit::Args),
     Test(test::Args),
+    Fuzz(fuzz::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -81,6 +83,7 @@ pub(crate) fn run(cli: &Cli, output: &Output) -> Result<(), Error> {
         Command::Kernel(args) => kernel::run(args, output),
         Command::Unit(args) => unit::run(args, output),
         Command::Test(args) => test::run(args, output),
+        Command::Fuzz(args) => fuzz::run(args, output),
         Command::Doctor(args) => doctor::run(args, output),
         Command::Bench(args) => bench::run(args, output),
         Command::Measure(args) => measure::run(args),

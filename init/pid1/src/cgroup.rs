@@ -30,12 +30,21 @@ const MAX_GROUPS: usize = 4096;
 /// Most changes taken at a time; the loop comes back for the rest.
 const BATCH: usize = 512;
 
+/// A group of which a file has changed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Changed {
+    /// Its path below the root.
+    pub(crate) group: String,
+    /// That file is `memory.events`, not `cgroup.events`.
+    pub(crate) memory: bool,
+}
+
 /// The tree of control groups, and the watch over it.
 #[derive(Debug)]
 pub(crate) struct Cgroups {
     root: PathBuf,
     inotify: OwnedFd,
-    watches: BTreeMap<i32, String>,
+    watches: BTreeMap<i32, Changed>,
     /// The node starts or stops: Startup…= values hold.
     pub(crate) starting: bool,
     /// Nobody has looked at the groups yet since another image of PID 1 watched them.
@@ -44,6 +53,8 @@ pub(crate) struct Cgroups {
     pub(crate) unknown: Cell<bool>,
     /// Controllers that could not be handed down, said once each.
     missing: BTreeSet<&'static str>,
+    /// The root has handed its controllers down.
+    handed_down: bool,
 }
 
 impl Cgroups {
@@ -59,6 +70,7 @@ impl Cgroups {
             unseen: false,
             unknown: Cell::new(false),
             missing: BTreeSet::new(),
+            handed_down: false,
         })
     }
 
@@ -70,10 +82,21 @@ impl Cgroups {
     /// setting that could not be, and nothing may run there.
     pub(crate) fn create(&mut self, group: &Cgroup, owner: Option<(u32, u32)>) -> io::Result<File> {
         let path = self.path(&group.path);
-        if let Some(parent) = Path::new(&group.path).parent() {
-            self.create_parents(parent)?;
+        let made = if self.handed_down {
+            make(&path)
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        };
+        match made {
+            // Those above it are not there, or are not known to be.
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                if let Some(parent) = Path::new(&group.path).parent() {
+                    self.create_parents(parent)?;
+                }
+                make(&path)?;
+            }
+            made => drop(made?),
         }
-        make(&path)?;
         let furnished = self.furnish(&path, group, owner);
         if furnished.is_err() {
             // Nobody would own it.
@@ -157,6 +180,7 @@ impl Cgroups {
     fn create_parents(&mut self, group: &Path) -> io::Result<()> {
         let mut path = self.root.clone();
         self.hand_down(&path);
+        self.handed_down = true;
         for part in group {
             path.push(part);
             if make(&path)? {
@@ -178,11 +202,15 @@ impl Cgroups {
     fn watch(&mut self, group: &str) -> io::Result<()> {
         let events = self.path(group).join("cgroup.events");
         let watch = inotify::add_watch(&self.inotify, events, inotify::WatchFlags::MODIFY)?;
-        self.watches.insert(watch, group.into());
+        let watched = |memory| Changed {
+            group: group.into(),
+            memory,
+        };
+        self.watches.insert(watch, watched(false));
         // Without the memory controller nothing is killed for want of memory in just this group.
         let memory = self.path(group).join("memory.events");
         if let Ok(watch) = inotify::add_watch(&self.inotify, memory, inotify::WatchFlags::MODIFY) {
-            self.watches.insert(watch, group.into());
+            self.watches.insert(watch, watched(true));
         }
         Ok(())
     }
@@ -201,23 +229,22 @@ impl Cgroups {
     fn unwatch(&mut self, group: &str) {
         let inotify = &self.inotify;
         self.watches.retain(|watch, watched| {
-            if watched == group {
+            if watched.group == group {
                 // Of no effect where the kernel was first.
                 let _ = inotify::remove_watch(inotify, *watch);
             }
-            watched != group
+            watched.group != group
         });
     }
 
     /// Groups that changed since the last call; of many changes a part, and the descriptor stays ready.
-    pub(crate) fn changed(&mut self) -> Vec<String> {
+    pub(crate) fn changed(&mut self) -> BTreeSet<Changed> {
         if std::mem::take(&mut self.unseen) {
-            let groups: BTreeSet<&String> = self.watches.values().collect();
-            return groups.into_iter().cloned().collect();
+            return self.watches.values().cloned().collect();
         }
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
-        let mut changed = Vec::new();
+        let mut changed = BTreeSet::new();
         for taken in 0.. {
             // What was read must be told; what was not stays in the kernel.
             if taken >= BATCH && reader.is_buffer_empty() {
@@ -232,10 +259,10 @@ impl Cgroups {
             let watch = event.wd();
             if event.events().contains(inotify::ReadFlags::IGNORED) {
                 self.watches.remove(&watch);
-            } else if let Some(group) = self.watches.get(&watch)
-                && !changed.contains(group)
+            } else if let Some(watched) = self.watches.get(&watch)
+                && !changed.contains(watched)
             {
-                changed.push(group.clone());
+                changed.insert(watched.clone());
             }
         }
         changed
@@ -559,8 +586,12 @@ mod tests {
         cgroups.create(&plan, None).unwrap();
         assert_eq!(fs::read_to_string(memory_max).unwrap(), "1024");
         group(folder.path(), "system.slice/a.service", "", false);
-        assert_eq!(cgroups.changed(), ["system.slice/a.service"]);
-        assert_eq!(cgroups.changed(), [""; 0]);
+        let changed: Vec<Changed> = cgroups.changed().into_iter().collect();
+        let [Changed { group, memory }] = &changed[..] else {
+            panic!("{changed:?}");
+        };
+        assert_eq!((group.as_str(), *memory), ("system.slice/a.service", false));
+        assert!(cgroups.changed().is_empty());
     }
 
     /// Watches that the kernel keeps for it.

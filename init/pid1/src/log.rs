@@ -1,5 +1,6 @@
 //! What PID 1 says: to the kernel log always, to the consoles when the kernel would keep it to itself.
 //!
+//! While units are supervised, lines for the consoles wait where a console is slow ([`queue`]): the loop does not.
 //! The kernel log needs no other process, survives the change of root and is collected by the journal once that
 //! runs. Each message reaches a console once: printed by the kernel if its console level is high enough, else
 //! written here. Nothing in this file can block or fail its caller.
@@ -13,6 +14,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::OnceLock;
+
+pub(crate) mod queue;
 
 /// Syslog's severity; lower is worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,7 +115,7 @@ pub(crate) fn say(level: Level, message: fmt::Arguments<'_>) {
             .kmsg
             .as_ref()
             .is_some_and(|mut kmsg| kmsg.write_all(record.as_bytes()).is_ok());
-        if !kept || level as u8 >= sink.printed {
+        if (!kept || level as u8 >= sink.printed) && !queue::take(level, line) {
             sink.consoles
                 .iter()
                 .for_each(|console| print(console, line));
@@ -149,8 +152,12 @@ fn open_console(console: &str) -> std::io::Result<File> {
 /// Opened for each message: a hung-up or stopped terminal costs that message, never PID 1.
 fn print(console: &str, line: &str) {
     if let Ok(mut tty) = open_console(console) {
-        let _ = tty.write_all(format!("bedplate-init: {line}\r\n").as_bytes());
+        let _ = tty.write_all(on_console(line).as_bytes());
     }
+}
+
+fn on_console(line: &str) -> String {
+    format!("bedplate-init: {line}\r\n")
 }
 
 /// Says why the machine goes down.

@@ -1,6 +1,6 @@
 //! What services act through on a node: processes, signals, control groups, clocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
@@ -65,6 +65,8 @@ pub(crate) struct NodeHost {
     pub(crate) closing: Closing,
     /// Filters of control groups, by path.
     pub(super) held: BTreeMap<String, Filters>,
+    /// Users and groups as they were last read.
+    accounts: node::AccountFiles,
     /// Users made up for one run.
     pub(super) users: DynamicUsers,
     /// Processes of units, each as itself: a number may be used anew.
@@ -73,6 +75,8 @@ pub(crate) struct NodeHost {
     pub(super) emptiers: BTreeMap<i32, String>,
     /// How many folders were removed.
     pub(super) removals: u64,
+    /// Units of which something here has changed since they were mirrored, where neither processes, clocks nor jobs tell.
+    pub(super) touched: BTreeSet<UnitId>,
     /// Has something to read once no job is left, for the services of Type=idle that wait for it.
     pub(super) idle: Option<OwnedFd>,
 }
@@ -94,10 +98,12 @@ impl NodeHost {
             stores: Stores::default(),
             closing: Closing::default(),
             held: BTreeMap::new(),
+            accounts: node::AccountFiles::default(),
             users: DynamicUsers::default(),
             pidfds: BTreeMap::new(),
             emptiers: BTreeMap::new(),
             removals: 0,
+            touched: BTreeSet::new(),
             idle: None,
         };
         host.events.add(host.cgroups.events(), Source::Cgroups)?;
@@ -176,7 +182,8 @@ impl NodeHost {
     fn take(&mut self, spawned: Spawned, id: UnitId, role: Role) -> Result<i32, String> {
         let Spawned { child, report } = spawned;
         let source = Source::Exec(child.pid.unsigned_abs());
-        if let Err(cause) = self.events.add(&report.socket, source) {
+        // It closes at exec at the latest; what it says before can wait.
+        if let Err(cause) = self.events.add_hang_up(&report.socket, source) {
             let _ = rustix::process::pidfd_send_signal(&child.pidfd, Signal::KILL);
             return Err(format!("process: its report cannot be heard: {cause}"));
         }
@@ -195,6 +202,7 @@ impl NodeHost {
 
     /// Nothing of a unit is left, and its place may be another's next.
     pub(crate) fn forget(&mut self, id: UnitId) {
+        self.touched.insert(id);
         self.drop_handed(id);
         self.namespaces.remove(&id);
         self.users.take_back(id);
@@ -206,8 +214,9 @@ impl NodeHost {
         let Some((uid, asked)) = self.ipc_owners.remove(&id) else {
             return;
         };
-        let mut others = self.ipc_owners.values_mut();
-        if let Some((_, removes)) = others.find(|(other, _)| *other == uid) {
+        let mut others = self.ipc_owners.iter_mut();
+        if let Some((other, (_, removes))) = others.find(|(_, (other, _))| *other == uid) {
+            self.touched.insert(*other);
             // Whoever of them stops last takes the objects along.
             *removes |= asked;
             return;
@@ -372,12 +381,13 @@ fn most_open_files() -> Option<u64> {
 
 /// That a plan gets fewer open files than it asks for ([`crate::sys::child`]). Whoever asks for infinity asks for the
 /// most there is.
-fn lowered(plan: &ExecPlan, most: u64) -> Option<String> {
+fn lowered(plan: &ExecPlan, most: impl FnOnce() -> Option<u64>) -> Option<String> {
     let limits = plan.rlimits.iter();
     let mut limits = limits.filter(|limit| limit.resource == plan::Resource::Nofile);
     let limit = limits.next()?;
     let asked = [limit.soft, limit.hard];
     let asked = asked.into_iter().filter(|asked| *asked != u64::MAX).max()?;
+    let most = most()?;
     let message =
         || format!("LimitNOFILE={asked} is lowered to {most}, as much as fs.nr_open gives");
     (asked > most).then(message)
@@ -405,7 +415,7 @@ impl Host for NodeHost {
 
     fn spawn(&mut self, service: &mut Spawn<'_>) -> Result<i32, String> {
         service.state.invocation.get_or_insert_with(random_id);
-        let mut accounts = node::accounts();
+        let mut accounts = self.accounts.now().clone();
         self.users.lend(service.id, service.unit, &mut accounts)?;
         let mut plan = self.plan(service, accounts)?;
         // A group that has groups below it may hold no process itself.
@@ -440,7 +450,7 @@ impl Host for NodeHost {
             }
         }
         let name = &service.unit.name;
-        if let Some(message) = most_open_files().and_then(|most| lowered(&plan, most)) {
+        if let Some(message) = lowered(&plan, most_open_files) {
             self.say(Level::Warning, name, &message);
         }
         let idle = match (service.role, service.command) {
@@ -545,6 +555,7 @@ impl Host for NodeHost {
     }
 
     fn clean(&mut self, id: UnitId, state: &mut UnitState) {
+        self.touched.insert(id);
         if let Some(group) = &state.cgroup {
             self.cgroups.remove(group);
             if !self.cgroups.exists(group) {
@@ -621,11 +632,11 @@ mod tests {
                 rlimits: vec![limit],
                 ..ExecPlan::default()
             };
-            lowered(&plan, 100).is_some()
+            lowered(&plan, || Some(100)).is_some()
         };
         assert!(said(50, 101) && said(101, u64::MAX));
         assert!(!said(100, 100) && !said(u64::MAX, u64::MAX));
-        assert_eq!(lowered(&ExecPlan::default(), 1), None);
+        assert_eq!(lowered(&ExecPlan::default(), || Some(1)), None);
         assert!(most_open_files().is_some());
     }
 

@@ -134,17 +134,29 @@ pub(crate) fn run(
             supervisor
         }
     };
+    crate::log::queue::begin();
+    let ended = supervise(&mut supervisor, watchdog);
+    crate::log::queue::end();
+    let action = ended?;
+    if supervisor.goes_at_once() {
+        crate::shutdown::at_once(action);
+    }
+    Ok(action)
+}
+
+/// The loop.
+fn supervise(
+    supervisor: &mut supervisor::Supervisor,
+    watchdog: &mut Watchdog,
+) -> Result<ShutdownAction> {
     loop {
         supervisor.run_jobs();
         supervisor.watch_startup();
         if let Some(action) = supervisor.is_over() {
             crate::reexec::disarm();
-            if supervisor.goes_at_once() {
-                crate::shutdown::at_once(action);
-            }
             return Ok(action);
         }
-        supervisor.mirror(watchdog.number());
+        supervisor.mirror_changed(watchdog.number());
         supervisor.reexecute_if_asked(watchdog);
         supervisor
             .turn(watchdog.period())

@@ -69,6 +69,8 @@ fn carry_out(
     cgroup: Option<BorrowedFd<'_>>,
 ) -> io::Result<Spawned> {
     let names: Vec<(&'static str, i32)> = steps.iter().map(Step::name_and_code).collect();
+    let told: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
+    let told = told.join("\n");
     let (read, write) = sys::clone::pair()?;
     let mut kernel = sys::child::Kernel::new(write.as_raw_fd(), mounts::slots(&steps));
     let birth = Birth {
@@ -88,10 +90,7 @@ fn carry_out(
             socket: read,
             namespaces: Vec::new(),
             ready: false,
-            names: names
-                .into_iter()
-                .map(|(name, code)| (name.into(), code))
-                .collect(),
+            names: told,
             program: plan.program.clone(),
         },
     })

@@ -17,7 +17,7 @@ use super::state::{Outcome, Phase, UnitState};
 use crate::log::Level;
 
 /// What a process is to its service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Role {
     /// ExecStart=.

@@ -531,7 +531,11 @@ impl Supervisor {
 
     /// Waits for something to happen, at most `longest`, and acts on it.
     pub(crate) fn turn(&mut self, longest: Duration) -> std::io::Result<()> {
-        let mut ready = self.host.events.wait(self.idle(longest))?;
+        let mut longest = self.idle(longest);
+        if crate::log::queue::drain() {
+            longest = longest.min(crate::log::queue::PAUSE);
+        }
+        let mut ready = self.host.events.wait(longest)?;
         if self.unreaped && !ready.contains(&Source::Signals) {
             ready.push(Source::Signals);
         }

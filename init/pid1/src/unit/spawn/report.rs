@@ -1,6 +1,5 @@
 //! What became of a child's exec.
 
-use std::borrow::Cow;
 use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
@@ -19,7 +18,8 @@ pub(crate) struct ExecReport {
     pub(crate) namespaces: Vec<(Shared, OwnedFd)>,
     /// It said that it is about to run its program.
     pub(super) ready: bool,
-    pub(super) names: Vec<(Cow<'static, str>, i32)>,
+    /// Names of the steps, a line each.
+    pub(super) names: String,
     pub(super) program: String,
 }
 
@@ -36,25 +36,17 @@ pub(crate) enum ExecOutcome {
 
 impl ExecReport {
     /// Names of the steps, the program, and whether it is about to run, for [`again`](Self::again).
-    pub(crate) fn parts(&self) -> (Vec<(String, i32)>, String, bool) {
-        let names = self.names.iter();
-        let names = names.map(|(name, code)| (name.to_string(), *code));
-        (names.collect(), self.program.clone(), self.ready)
+    pub(crate) fn parts(&self) -> (String, String, bool) {
+        (self.names.clone(), self.program.clone(), self.ready)
     }
 
     /// A report that the last image of PID 1 waited for.
-    pub(crate) fn again(
-        socket: OwnedFd,
-        names: Vec<(String, i32)>,
-        program: String,
-        ready: bool,
-    ) -> Self {
-        let names = names.into_iter();
+    pub(crate) fn again(socket: OwnedFd, names: String, program: String, ready: bool) -> Self {
         Self {
             socket,
             namespaces: Vec::new(),
             ready,
-            names: names.map(|(name, code)| (name.into(), code)).collect(),
+            names,
             program,
         }
     }
@@ -96,10 +88,7 @@ impl ExecReport {
     fn failure(&self, [a, b, c, d, e, f, g, h]: [u8; 8]) -> String {
         let step = u32::from_ne_bytes([a, b, c, d]) as usize;
         let cause = io::Error::from_raw_os_error(i32::from_ne_bytes([e, f, g, h]));
-        let name = self
-            .names
-            .get(step)
-            .map_or("start", |(name, _)| name.as_ref());
+        let name = self.names.lines().nth(step).unwrap_or("start");
         format!("{}: {name}: {cause}", self.program)
     }
 }

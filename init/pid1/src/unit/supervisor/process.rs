@@ -11,6 +11,7 @@ use super::super::state::{Phase, UnitState};
 use super::super::store::Stored;
 use super::super::supervise::{Host as _, Role};
 use super::Supervisor;
+use crate::cgroup::Changed;
 use crate::notify::{Heard, Message, NotifySocket};
 use crate::reap;
 
@@ -34,6 +35,7 @@ impl Supervisor {
         }
         if outcome == ExecOutcome::Pending {
             self.host.reports.insert(pid, (id, report));
+            self.host.touched.insert(id);
             return;
         }
         self.host.events.remove(&report.socket);
@@ -225,6 +227,7 @@ impl Supervisor {
         if let Some((id, stored)) = self.host.stores.ended(&self.host.events, number) {
             let Stored { name, fd, .. } = stored;
             self.close([fd]);
+            self.host.touched.insert(id);
             let unit = self.name_of(id);
             crate::debug!("{unit}: stored descriptor {name} has ended and is dropped");
         }
@@ -292,6 +295,7 @@ impl Supervisor {
             self.host.reaper.forget(old);
             self.host.process_gone(old);
         }
+        self.host.touched.insert(id);
         if let Some(state) = self.states.get_mut(id) {
             state.main = Some(pid);
             state.main_unknown = false;
@@ -315,7 +319,7 @@ impl Supervisor {
 
     pub(super) fn groups_changed(&mut self) {
         let again = self.host.cgroups.unseen;
-        for group in self.host.cgroups.changed() {
+        for Changed { group, memory } in self.host.cgroups.changed() {
             let Some(id) = self
                 .states
                 .iter()
@@ -323,8 +327,12 @@ impl Supervisor {
             else {
                 continue;
             };
-            self.with_machine(id, |machine| machine.memory_changed());
-            if self.host.cgroups.populated(&group) {
+            let populated = self.host.cgroups.populated(&group);
+            // Why a run has ended is asked before its end is told.
+            if memory || !populated {
+                self.with_machine(id, |machine| machine.memory_changed());
+            }
+            if populated {
                 if again && self.phase(id).kills() {
                     self.host.signal_group(&group, libc::SIGKILL);
                 }

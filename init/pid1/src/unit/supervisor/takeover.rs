@@ -59,7 +59,7 @@ struct Process {
 #[serde(deny_unknown_fields)]
 struct Report {
     socket: RawFd,
-    names: Vec<(String, i32)>,
+    names: String,
     program: String,
     ready: bool,
 }

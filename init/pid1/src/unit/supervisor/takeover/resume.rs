@@ -168,7 +168,8 @@ impl Supervisor {
             return;
         };
         if let Some(socket) = fds.remove(&socket) {
-            let heard = host.events.add(&socket, Source::Exec(pid.unsigned_abs()));
+            let heard = Source::Exec(pid.unsigned_abs());
+            let heard = host.events.add_hang_up(&socket, heard);
             if let Err(cause) = heard {
                 crate::warning!("process {pid}: its report cannot be heard: {cause}");
             }
