@@ -7,6 +7,7 @@
 //! - [`supervisor`]: the event loop that ties them together
 //! - [`request`]: what clients of the control socket ask
 //! - [`runtime_folder`]: what is removed after a service
+//! - [`transient`]: units that are only a plan
 //! - [`store`]: descriptors kept for services over their restarts
 //!
 //! PID 1 never waits for what it supervises. Whatever a unit does, the loop turns and the watchdog is fed.
@@ -25,6 +26,7 @@ mod state;
 mod store;
 mod supervise;
 mod supervisor;
+mod transient;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -132,6 +134,7 @@ pub(crate) fn run(
     };
     loop {
         supervisor.run_jobs();
+        supervisor.answer_waits();
         supervisor.watch_startup();
         if let Some(action) = supervisor.is_over() {
             crate::reexec::disarm();
