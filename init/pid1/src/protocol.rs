@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, SocketType, sockopt};
 use serde::{Deserialize, Serialize};
-use spec_unit::control::{Answer, Envelope, MAX_PACKET, Reply, Request, VERSION};
+use spec_unit::control::{Answer, Envelope, MAX_PACKET, MAX_WAITS, Reply, Request, VERSION};
 
 use self::peer::Peer;
 use self::right::{Rights, USERS};
@@ -45,6 +45,8 @@ struct Client {
     peer: Peer,
     rights: &'static Rights,
     watching: bool,
+    /// Requests that are answered once a unit is down: their numbers and its name.
+    waits: Vec<(u64, String)>,
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: usize,
 }
@@ -57,6 +59,7 @@ pub(crate) struct ClientRecord {
     pub(crate) socket: RawFd,
     peer: Peer,
     watching: bool,
+    waits: Vec<(u64, String)>,
     waiting: Vec<Vec<u8>>,
 }
 
@@ -65,6 +68,8 @@ pub(crate) struct ClientRecord {
 pub(crate) struct Asked {
     /// The client's number.
     pub(crate) client: u32,
+    /// Its user.
+    pub(crate) uid: u32,
     /// The request's number.
     pub(crate) id: u64,
     /// What is asked.
@@ -112,6 +117,7 @@ impl Control {
                 socket: client.socket.as_raw_fd(),
                 peer: client.peer.clone(),
                 watching: client.watching,
+                waits: client.waits.clone(),
                 waiting: client.waiting.iter().cloned().collect(),
             })
             .collect()
@@ -138,6 +144,7 @@ impl Control {
             peer: record.peer,
             rights,
             watching: record.watching,
+            waits: record.waits,
             waiting_bytes: record.waiting.iter().map(Vec::len).sum(),
             waiting: record.waiting.into(),
         };
@@ -197,6 +204,7 @@ impl Control {
                 peer,
                 rights,
                 watching: false,
+                waits: Vec::new(),
                 waiting: VecDeque::new(),
                 waiting_bytes: 0,
             };
@@ -267,11 +275,12 @@ impl Control {
                 return None;
             }
         };
-        let rights = client.rights;
+        let (rights, uid) = (client.rights, client.uid);
         let bytes = buffer.get(..received.length).unwrap_or_default();
         match decode(bytes, received.truncated, rights) {
             Ok(Envelope { id, request, .. }) => Some(Asked {
                 client: number,
+                uid,
                 id,
                 request,
                 fds: received.fds,
@@ -288,6 +297,36 @@ impl Control {
     pub(crate) fn watch(&mut self, number: u32) {
         if let Some(client) = self.clients.get_mut(&number) {
             client.watching = true;
+        }
+    }
+
+    /// Notes a request that is answered once a unit is down.
+    pub(crate) fn wait(&mut self, number: u32, id: u64, unit: &str) -> Result<(), String> {
+        let Some(client) = self.clients.get_mut(&number) else {
+            return Ok(());
+        };
+        if client.waits.len() >= MAX_WAITS {
+            return Err(format!("{MAX_WAITS} waits already; use another connection"));
+        }
+        client.waits.push((id, unit.into()));
+        Ok(())
+    }
+
+    /// All such requests: client, number and unit.
+    pub(crate) fn waits(&self) -> impl Iterator<Item = (u32, u64, &str)> {
+        self.clients.iter().flat_map(|(number, client)| {
+            let waits = client.waits.iter();
+            waits.map(|(id, unit)| (*number, *id, unit.as_str()))
+        })
+    }
+
+    /// Answers one of them.
+    pub(crate) fn end_wait(&mut self, events: &Events, number: u32, id: u64, reply: Reply) {
+        if let Some(client) = self.clients.get_mut(&number)
+            && let Some(place) = client.waits.iter().position(|(known, _)| *known == id)
+        {
+            client.waits.remove(place);
+            self.answer(events, number, id, reply);
         }
     }
 

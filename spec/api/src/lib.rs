@@ -1,7 +1,11 @@
 //! The types of the node API, version 1 (`/v1/...` on [`spec_layout`'s port] with mutual TLS).
 
+mod run;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use run::{OutputStream, RunEnd, RunEvent, RunOutput, RunRequest, RunStarted};
 
 /// `GET /v1/status`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]

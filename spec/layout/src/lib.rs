@@ -9,6 +9,7 @@ pub mod disk;
 pub mod glob;
 pub mod gpt;
 pub mod modules;
+pub mod number;
 pub mod path;
 pub mod port;
 pub mod tmpfiles;

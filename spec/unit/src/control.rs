@@ -11,6 +11,12 @@ use serde::{Deserialize, Serialize};
 pub const VERSION: u32 = 1;
 /// Most bytes of one packet.
 pub const MAX_PACKET: usize = 128 * 1024;
+/// Most transient units at a time; those that have ended count until they are collected.
+pub const MAX_TRANSIENT: usize = 2048;
+/// Most of them that belong to one user who is not root.
+pub const MAX_TRANSIENT_OF_ONE_USER: usize = 256;
+/// Most waits of one client.
+pub const MAX_WAITS: usize = 256;
 /// Most bytes of a text for people in the status of one unit.
 pub const MAX_TEXT: usize = 4096;
 /// Most bytes of such a text in a list.
@@ -81,12 +87,19 @@ pub enum Request {
         /// What comes after.
         action: ShutdownAction,
     },
-    /// Start a transient unit from an `ExecPlan`; its fd slots refer to the fds of this packet.
+    /// Start a transient unit from an `ExecPlan`; its fd slots refer to the fds of this packet. It belongs to the user who
+    /// asked, and no connection: whoever may collect it can do so later.
     Run {
         /// Unit name, ending in `.service`, not in use.
         unit: String,
         /// What the child will be.
         plan: Box<crate::plan::ExecPlan>,
+    },
+    /// The state of a unit once it is down and nothing waits to start it; answered then, and not before. A unit that is
+    /// forgotten meanwhile is an error.
+    Wait {
+        /// Its name.
+        unit: String,
     },
     /// Exit status of an ended transient unit; forgets it.
     Collect {

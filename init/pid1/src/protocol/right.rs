@@ -3,6 +3,11 @@
 //! Root may ask for everything, unless it is behind walls ([`Peer::is_walled`]): a service that a unit file keeps from the
 //! node must not get there by PID 1's hand. Such a one may look, and the programs in [`UNITS`] may ask for what they ask
 //! for today. So may a user in [`USERS`], of any unit. Nobody else may ask for anything.
+//!
+//! The policy for programs that such a user has run: PID 1 makes a user up for each run, as DynamicUser= does, which has
+//! no capability, gets none by exec, and belongs to no group of the node's. The plan may ask for any wall, limit and share
+//! of the machine, for descriptors that its client has itself, and for nothing that root would do or read on its behalf:
+//! no other root, user, path of a stream, folder, bind, secret, or namespace of somebody else.
 
 use spec_unit::control::{Request, ShutdownAction};
 
@@ -25,8 +30,12 @@ pub(crate) enum Right {
     ResetFailed,
     /// Signal a unit.
     Kill,
-    /// Run and collect transient units.
+    /// Run transient units as any user, and collect all.
     Transient,
+    /// Run transient units without a privilege ([`ExecPlan::check_confined`]), and collect those.
+    ///
+    /// [`ExecPlan::check_confined`]: spec_unit::plan::ExecPlan::check_confined
+    Confined,
     /// Shut the node down.
     Shutdown,
     /// Execute PID 1 anew, or make it crash.
@@ -49,6 +58,7 @@ const EVERYTHING: Rights = Rights {
         Right::ResetFailed,
         Right::Kill,
         Right::Transient,
+        Right::Confined,
         Right::Shutdown,
         Right::Reexecute,
     ],
@@ -78,6 +88,7 @@ pub(super) const USERS: &[(&str, Rights)] = &[(
             Right::Stop,
             Right::Restart,
             Right::Kill,
+            Right::Confined,
             Right::Shutdown,
         ],
     },
@@ -86,7 +97,9 @@ pub(super) const USERS: &[(&str, Rights)] = &[(
 /// The kind of a request.
 fn kind(request: &Request) -> Right {
     match request {
-        Request::List { .. } | Request::Show { .. } | Request::Watch => Right::Read,
+        Request::List { .. } | Request::Show { .. } | Request::Wait { .. } | Request::Watch => {
+            Right::Read
+        }
         // To start one of these targets is to shut down, by another name.
         Request::Start { unit } if ShutdownAction::of_target(unit).is_some() => Right::Shutdown,
         Request::Start { .. } => Right::Start,
@@ -95,7 +108,9 @@ fn kind(request: &Request) -> Right {
         Request::Reload { .. } => Right::Reload,
         Request::ResetFailed { .. } => Right::ResetFailed,
         Request::Kill { .. } => Right::Kill,
-        Request::Run { .. } | Request::Collect { .. } => Right::Transient,
+        Request::Run { .. } => Right::Transient,
+        // Whose unit it is counts besides.
+        Request::Collect { .. } => Right::Confined,
         Request::Shutdown { .. } => Right::Shutdown,
         Request::Reexecute | Request::Crash => Right::Reexecute,
     }
@@ -125,15 +140,21 @@ impl Rights {
     /// Refuses a request that is none of the user's.
     pub(super) fn check(&self, request: &Request) -> Result<(), String> {
         if self.kinds.contains(&kind(request)) {
-            Ok(())
-        } else {
-            Err("your user may not ask this, or not from behind the walls of its unit".into())
+            return Ok(());
+        }
+        match request {
+            Request::Run { plan, .. } if self.kinds.contains(&Right::Confined) => {
+                plan.check_confined()
+            }
+            _ => Err("your user may not ask this, or not from behind the walls of its unit".into()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use spec_unit::plan::ExecPlan;
+
     use super::*;
 
     fn unit(unit: &str) -> String {
@@ -181,12 +202,18 @@ mod tests {
     }
 
     #[test]
-    fn the_node_api_may_ask_what_operators_may_and_runs_nothing_of_its_own() {
+    fn the_node_api_may_ask_what_operators_may_and_runs_nothing_with_a_privilege() {
         let node = Rights::of(&Peer::user(7), |_| Some("bedplate-node".into())).unwrap();
         let etcd = || unit("etcd.service");
         for request in [
             Request::Watch,
             Request::Restart { unit: etcd() },
+            Request::Wait { unit: etcd() },
+            Request::Collect { unit: etcd() },
+            Request::Run {
+                unit: etcd(),
+                plan: Box::default(),
+            },
             Request::Shutdown {
                 action: ShutdownAction::Reboot,
             },
@@ -196,12 +223,14 @@ mod tests {
         for request in [
             Request::Reload { unit: etcd() },
             Request::ResetFailed { unit: etcd() },
-            Request::Collect { unit: etcd() },
             Request::Reexecute,
             Request::Crash,
             Request::Run {
                 unit: etcd(),
-                plan: Box::default(),
+                plan: Box::new(ExecPlan {
+                    nice: Some(-1),
+                    ..ExecPlan::default()
+                }),
             },
         ] {
             assert!(node.check(&request).is_err(), "{request:?}");

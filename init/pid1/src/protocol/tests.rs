@@ -21,9 +21,9 @@ fn root() -> &'static Rights {
 #[test]
 fn what_a_user_may_not_ask_is_refused_with_the_number_of_its_request() {
     let node = Rights::of(&Peer::user(7), |_| Some("bedplate-node".into())).unwrap();
-    let collect = request(Request::Collect { unit: "a".into() });
-    assert!(decode(&collect, false, root()).is_ok());
-    assert_eq!(decode(&collect, false, node).unwrap_err().0, 7);
+    let reload = request(Request::Reload { unit: "a".into() });
+    assert!(decode(&reload, false, root()).is_ok());
+    assert_eq!(decode(&reload, false, node).unwrap_err().0, 7);
 }
 
 #[test]
@@ -194,4 +194,35 @@ proptest! {
     fn no_packet_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(decode(&bytes, false, root()).is_err());
     }
+}
+
+#[test]
+fn a_wait_is_answered_with_its_number_whatever_was_asked_since_and_there_is_an_end_to_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control.sock");
+    let events = Events::open().unwrap();
+    let mut control = Control::open(&path).unwrap();
+    let client = connect(&path);
+    control.accept(&events, somebody);
+    let number = *control.clients.keys().next().unwrap();
+    for id in 0..MAX_WAITS as u64 {
+        control.wait(number, id, &format!("{id}.service")).unwrap();
+    }
+    let refused = control.wait(number, 999, "a.service").unwrap_err();
+    assert!(refused.contains("256 waits already"), "{refused}");
+    control.answer(&events, number, 1000, Reply::Ok);
+    control.end_wait(&events, number, 5, Reply::Ok);
+    control.end_wait(&events, number, 5, Reply::Ok);
+    let answered: Vec<u64> = std::iter::from_fn(|| Some(receive(&client)?.id)).collect();
+    assert_eq!(answered, [1000, 5]);
+    assert_eq!(control.waits().count(), MAX_WAITS - 1);
+    assert!(control.waits().all(|(_, id, _)| id != 5));
+
+    // They outlive the image of PID 1.
+    let record = control.records().remove(0);
+    let again = record.clone();
+    let socket = rustix::io::dup(&control.clients[&number].socket).unwrap();
+    let mut next = Control::open(&folder.path().join("next.sock")).unwrap();
+    next.take_again(&events, again, socket, somebody);
+    assert_eq!(next.waits().count(), MAX_WAITS - 1);
 }

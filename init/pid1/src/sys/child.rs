@@ -27,8 +27,8 @@ pub(crate) struct Kernel {
     report: RawFd,
     /// File systems that are mounted nowhere yet, by slot.
     trees: Vec<RawFd>,
-    /// `/proc/self`, once it is open.
-    own_folder: RawFd,
+    /// The user namespace to enter.
+    users: RawFd,
 }
 
 impl Kernel {
@@ -37,7 +37,7 @@ impl Kernel {
         Self {
             report,
             trees: vec![mount::NONE; trees],
-            own_folder: mount::NONE,
+            users: mount::NONE,
         }
     }
 
@@ -100,22 +100,24 @@ impl Syscall for Kernel {
                 kmsg,
                 to,
             } => journal(path, header, *kmsg, *to),
+            Step::SessionTerminal { uid } => stream::session_terminal(*uid),
             Step::Duplicate { from, to } => duplicate(*from, *to),
             Step::Directory(folder) => folder::make(folder),
             Step::Keyring(keyring) => keyring::join(keyring),
-            Step::Namespace { fd, kind } => {
-                // SAFETY: takes no pointer.
-                check(unsafe { libc::setns(*fd, *kind) }).map(drop)
-            }
+            Step::Namespace { fd, kind } => namespace::enter(*fd, *kind),
             Step::Unshare(kind) => namespace::unshare(*kind),
             Step::Join { path, kind } => namespace::join(path, *kind),
             Step::TellNamespace { path, letter } => namespace::tell(self.report, path, *letter),
             Step::Loopback => namespace::loopback(),
-            Step::OwnFolder => {
-                self.own_folder = namespace::own_folder()?;
+            Step::Users { uid, gid } => {
+                self.users = namespace::users([uid, gid])?;
                 Ok(())
             }
-            Step::Users { uid, gid } => namespace::users(self.own_folder, [uid, gid]),
+            Step::HandedUsers(fd) => {
+                self.users = *fd;
+                Ok(())
+            }
+            Step::EnterUsers => namespace::enter(self.users, libc::CLONE_NEWUSER),
             Step::OwnMounts { isolated } => mount::unshare(*isolated),
             Step::Tree {
                 slot,
@@ -126,6 +128,11 @@ impl Syscall for Kernel {
                 let tree = mount::tree(path, *recursive, *missing_ok)?;
                 self.keep(*slot, tree)
             }
+            Step::Handed { slot, fd, isolated } => {
+                mount::keep_to_itself(*fd, *isolated)?;
+                self.keep(*slot, *fd)
+            }
+            Step::IdMap { slot } => mount::idmap(self.tree(*slot), self.users),
             Step::Inaccessible {
                 slot,
                 root,
@@ -133,7 +140,8 @@ impl Syscall for Kernel {
                 nodes,
                 missing_ok,
             } => {
-                let tree = mount::inaccessible([root, path], nodes, *missing_ok)?;
+                let root = root.map(|root| self.tree(root));
+                let tree = mount::inaccessible(root, path, nodes, *missing_ok)?;
                 self.keep(*slot, tree)
             }
             Step::NewFileSystem { slot, new } => {
@@ -152,8 +160,7 @@ impl Syscall for Kernel {
                 text,
             } => credential::write(self.tree(*slot), name, *uid, text),
             Step::GiveCredentials { slot, uid } => credential::give(self.tree(*slot), *uid),
-            Step::Root { fd } => mount::root(*fd),
-            Step::RootTree { slot } => mount::root(self.tree(*slot)),
+            Step::Root { slot } => mount::root(self.tree(*slot)),
             Step::MountPoint {
                 slot,
                 parents,

@@ -30,6 +30,7 @@ use super::spawn::{self, ExecReport, Spawned, UnitNamespaces};
 use super::state::{Phase, UnitState};
 use super::store::Stores;
 use super::supervise::{Host, Role, Spawn, Timer, describe};
+use super::transient;
 use crate::bpf;
 use crate::cgroup::Cgroups;
 use crate::event::{Events, Source, Timers};
@@ -293,7 +294,16 @@ impl NodeHost {
                     variables: &variables,
                 })
             }
-            (None, Some(plan)) => Ok(plan.as_ref().clone()),
+            (None, Some(plan)) if service.state.asked_by == 0 => Ok(plan.as_ref().clone()),
+            (None, Some(plan)) => {
+                let (_, number) = self
+                    .users
+                    .of(service.id)
+                    .ok_or("a user of the node has its name; choose another one")?;
+                let mut plan = plan.as_ref().clone();
+                transient::confine(&mut plan, number);
+                Ok(plan)
+            }
             (None, None) => Err("has nothing to run".into()),
         }
     }
@@ -427,17 +437,14 @@ impl Host for NodeHost {
         if starts(service) {
             self.hand_stored(service.id, &mut plan, &mut fds)?;
         }
-        let owner = plan
-            .credentials
-            .as_ref()
-            .map(|credentials| (credentials.uid, credentials.gid));
+        let owner = plan.owner();
         let group = self
             .cgroups
             .create(&plan.cgroup, owner)
             .map_err(|cause| format!("control group: {cause}"))?;
         service.state.cgroup = Some(plan.cgroup.path.clone());
         self.hold(&plan)?;
-        let user = plan.credentials.as_ref().map(|numbers| numbers.uid);
+        let user = owner.map(|(uid, _)| uid);
         if let Some(uid) = user.filter(|uid| *uid != 0) {
             self.ipc_owners
                 .insert(service.id, (uid, service.unit.removes_ipc()));

@@ -7,6 +7,7 @@
 //! - [`supervisor`]: the event loop that ties them together
 //! - [`request`]: what clients of the control socket ask
 //! - [`runtime_folder`]: what is removed after a service
+//! - [`transient`]: units that are only a plan
 //! - [`closing`]: descriptors of others, closed where it may take long
 //! - [`store`]: descriptors kept for services over their restarts
 //!
@@ -27,6 +28,7 @@ mod state;
 mod store;
 mod supervise;
 mod supervisor;
+mod transient;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -151,6 +153,7 @@ fn supervise(
 ) -> Result<ShutdownAction> {
     loop {
         supervisor.run_jobs();
+        supervisor.answer_waits();
         supervisor.watch_startup();
         if let Some(action) = supervisor.is_over() {
             crate::reexec::disarm();

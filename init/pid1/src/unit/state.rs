@@ -265,6 +265,8 @@ pub(crate) struct UnitState {
     pub(crate) folders: Vec<String>,
     /// The plan of a transient unit.
     pub(crate) plan: Option<Box<spec_unit::plan::ExecPlan>>,
+    /// The user whose transient unit it is. One who is not root is given a user made up for the run.
+    pub(crate) asked_by: u32,
 }
 
 #[cfg(test)]

@@ -3,5 +3,6 @@
 
 pub(crate) mod block;
 pub(crate) mod interface;
+pub(crate) mod loop_device;
 pub(crate) mod message;
 pub(crate) mod packet;

@@ -11,9 +11,10 @@ pub struct FdSlot(pub u32);
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Fds {
-    /// A detached mount that becomes `/`, in a mount namespace of the child's own.
+    /// A detached mount (`open_tree(2)` with OPEN_TREE_CLONE, or `fsmount(2)`) that becomes `/`, in a mount namespace of
+    /// the child's own. It is used up.
     pub root: Option<FdSlot>,
-    /// Namespaces to enter, in this order.
+    /// Namespaces to enter, in this order; that of users last, once nothing is left for root outside to do.
     pub namespaces: Vec<NamespaceFd>,
     /// Descriptors 3 and up, announced as LISTEN_FDS with these names.
     pub listen: Vec<ListenFd>,

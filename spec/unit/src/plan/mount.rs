@@ -17,6 +17,9 @@ pub struct Mounts {
     pub isolated: bool,
     /// The folder that becomes `/`.
     pub root: Option<String>,
+    /// The root, this one or one that was handed over, shows the owners of its files as the child's user namespace
+    /// numbers them: what is 0 on the disk is 0 inside.
+    pub idmapped: bool,
     /// What becomes of each path, sorted by it, so that parents come before what is in them. The paths are those of the
     /// new root.
     pub list: Vec<Mount>,
@@ -41,6 +44,9 @@ pub struct Mount {
     /// Nothing happens where the path, or what is to be mounted on it, is missing.
     #[serde(default)]
     pub missing_ok: bool,
+    /// A bind shows the owners of its files as the child's user namespace numbers them.
+    #[serde(default)]
+    pub idmapped: bool,
 }
 
 /// What is at a path.
@@ -92,6 +98,11 @@ impl Mounts {
         asked || !self.list.is_empty() || self.credentials.is_some()
     }
 
+    /// Whether a part of it is to be idmapped, for which the child needs a user namespace.
+    pub fn is_idmapped(&self) -> bool {
+        self.idmapped || self.list.iter().any(|mount| mount.idmapped)
+    }
+
     /// Refuses what PID 1 could not carry out in this order.
     pub(super) fn check(&self) -> Result<(), String> {
         if let Some(root) = &self.root {
@@ -131,6 +142,9 @@ impl Mount {
         if long || self.target.contains("//") || self.target.contains("/./") {
             let target = &self.target;
             return Err(format!("{field}: {target:?} has a slash or dot too many"));
+        }
+        if self.idmapped && !matches!(self.content, Content::Bind { .. }) {
+            return Err(format!("{field}: only a bind can be idmapped"));
         }
         let root = self.target == "/";
         match &self.content {

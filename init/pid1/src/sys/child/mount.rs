@@ -78,9 +78,10 @@ pub(super) fn tree(
 }
 
 /// A copy of that of the nodes which nobody can open (folder, file, character and block device) which is of the kind that
-/// is at the path within a root.
+/// is at the path within a root; PID 1's if none is given.
 pub(super) fn inaccessible(
-    [root, path]: [&CStr; 2],
+    root: Option<RawFd>,
+    path: &CStr,
     [folder, file, character, block]: &[std::ffi::CString; 4],
     missing_ok: bool,
 ) -> std::result::Result<RawFd, Failure> {
@@ -96,11 +97,18 @@ pub(super) fn inaccessible(
 }
 
 /// The kind of what a path within a root leads to, links followed as they are there.
-fn kind_within(root: &CStr, path: &CStr) -> std::result::Result<FileType, Failure> {
+fn kind_within(root: Option<RawFd>, path: &CStr) -> std::result::Result<FileType, Failure> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let root = rustix::fs::open(root, flags, Mode::empty()).map_err(failure)?;
+    let (own, within) = match root {
+        Some(root) => (None, borrow(root)?),
+        None => (
+            Some(rustix::fs::open(c"/", flags, Mode::empty()).map_err(failure)?),
+            rustix::fs::CWD,
+        ),
+    };
+    let root = own.as_ref().map_or(within, |own| own.as_fd());
     let within = rustix::fs::ResolveFlags::IN_ROOT;
-    let found = rustix::fs::openat2(&root, path, flags, Mode::empty(), within);
+    let found = rustix::fs::openat2(root, path, flags, Mode::empty(), within);
     kind(found.map_err(failure)?.as_fd(), c"")
 }
 
@@ -200,12 +208,7 @@ pub(super) fn attach(tree: RawFd, path: &CStr, attributes: Attributes, missing_o
     if tree == NONE {
         return Ok(());
     }
-    set(
-        tree,
-        c"",
-        libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
-        attributes,
-    )?;
+    set(tree, c"", WHOLE, attributes)?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
     let moved = move_mount(borrow(tree)?, c"", rustix::fs::CWD, path, flags);
     // SAFETY: it was opened by this child and is not used again.
@@ -229,12 +232,22 @@ pub(super) fn set(at: RawFd, path: &CStr, flags: c_int, attributes: Attributes) 
     if set == 0 {
         return Ok(());
     }
-    let attr = MountAttr {
-        attr_set: set,
+    set_attributes(at, path, flags, |attributes| attributes.attr_set = set)
+}
+
+fn set_attributes(
+    at: RawFd,
+    path: &CStr,
+    flags: c_int,
+    change: impl FnOnce(&mut MountAttr),
+) -> Result {
+    let mut attr = MountAttr {
+        attr_set: 0,
         attr_clr: 0,
         propagation: 0,
         userns_fd: 0,
     };
+    change(&mut attr);
     // SAFETY: the path ends in NUL, the structure has the kernel's layout and outlives the call.
     let result = unsafe {
         libc::syscall(
@@ -247,6 +260,31 @@ pub(super) fn set(at: RawFd, path: &CStr, flags: c_int, attributes: Attributes) 
         )
     };
     check(result as c_int).map(drop)
+}
+
+/// All of a tree, which is mounted nowhere.
+const WHOLE: c_int = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+
+/// What is mounted in a tree that was handed over reaches nobody: a copy of a shared mount is as shared as that was.
+pub(super) fn keep_to_itself(tree: RawFd, isolated: bool) -> Result {
+    let propagation = if isolated {
+        libc::MS_PRIVATE
+    } else {
+        libc::MS_SLAVE
+    };
+    set_attributes(tree, c"", WHOLE, |attr| attr.propagation = propagation)
+}
+
+/// Files in a tree have the owners that a user namespace numbers so. It must be mounted nowhere, and not mapped yet.
+pub(super) fn idmap(tree: RawFd, users: RawFd) -> Result {
+    const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
+    if tree == NONE {
+        return Ok(());
+    }
+    let users = u64::try_from(users).map_err(|_| Failure(libc::EBADF))?;
+    set_attributes(tree, c"", WHOLE, |attr| {
+        (attr.attr_set, attr.userns_fd) = (MOUNT_ATTR_IDMAP, users);
+    })
 }
 
 /// Makes a tree the root of this mount namespace, and lets go of the old one.

@@ -68,6 +68,18 @@ pub(super) fn terminal(path: &CStr, taken: Taken, to: RawFd) -> Result {
     }
 }
 
+/// Makes the terminal on standard input the session's. Its user may open it again by its name.
+pub(super) fn session_terminal(uid: u32) -> Result {
+    // SAFETY: takes no pointer. A terminal that cannot be given away still is the session's.
+    unsafe {
+        check(libc::ioctl(0, libc::TIOCSCTTY, 0))?;
+        if libc::fchown(0, uid, u32::MAX) == 0 {
+            libc::fchmod(0, 0o620);
+        }
+    }
+    Ok(())
+}
+
 /// Makes a terminal ready. Nothing of it can fail: what the terminal does not take is left.
 pub(super) fn set_up(setup: &TerminalSetup) -> Result {
     if setup.hang_up {

@@ -11,7 +11,7 @@ use std::os::fd::RawFd;
 use spec_unit::plan::credential::{CredentialFolder, CredentialSource};
 use spec_unit::plan::{Content, ExecPlan, Mount, Mounts};
 
-use super::order::parents;
+use super::order::{owner, parents};
 use super::step::{Attributes, CredentialText, NewFileSystem, Step};
 use super::text;
 
@@ -29,6 +29,7 @@ const SHARED_DEVICES: [&str; 4] = ["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/
 pub(super) fn slots(steps: &[Step]) -> usize {
     let slot = |step: &Step| match step {
         Step::Tree { slot, .. }
+        | Step::Handed { slot, .. }
         | Step::Inaccessible { slot, .. }
         | Step::NewFileSystem { slot, .. } => *slot + 1,
         _ => 0,
@@ -50,21 +51,15 @@ pub(super) fn steps(
         isolated: mounts.isolated,
     });
     let mut order = Order {
+        plan,
         mounts,
         before: Vec::new(),
         held: Vec::new(),
         mounted: Vec::new(),
         slots: 0,
+        root: None,
     };
-    let root = match (&mounts.root, handed) {
-        (Some(path), _) => {
-            let slot = order.slot();
-            order.before.push(tree(slot, path, true, false)?);
-            Some(Step::RootTree { slot })
-        }
-        (None, Some(fd)) => Some(Step::Root { fd }),
-        (None, None) => None,
-    };
+    order.root(handed)?;
     for (number, mount) in mounts.list.iter().enumerate() {
         order.mount(number, mount)?;
     }
@@ -73,7 +68,7 @@ pub(super) fn steps(
     }
     order.close()?;
     steps.extend(order.before);
-    steps.extend(root);
+    steps.extend(order.root.map(|slot| Step::Root { slot }));
     steps.extend(order.held);
     steps.extend(order.mounted);
     Ok(())
@@ -95,6 +90,7 @@ fn is_in(path: &str, folder: &str) -> bool {
 
 /// Steps as they come together.
 struct Order<'a> {
+    plan: &'a ExecPlan,
     mounts: &'a Mounts,
     /// In PID 1's root.
     before: Vec<Step>,
@@ -103,12 +99,34 @@ struct Order<'a> {
     /// One mount after the other.
     mounted: Vec<Step>,
     slots: usize,
+    /// Where another root is held.
+    root: Option<usize>,
 }
 
 impl Order<'_> {
     fn slot(&mut self) -> usize {
         self.slots += 1;
         self.slots - 1
+    }
+
+    /// Holds the root that takes the place of PID 1's, if there is one.
+    fn root(&mut self, handed: Option<RawFd>) -> io::Result<()> {
+        let slot = self.slots;
+        let root = match (&self.mounts.root, handed) {
+            (Some(path), _) => tree(slot, path, true, false)?,
+            (None, Some(fd)) => Step::Handed {
+                slot,
+                fd,
+                isolated: self.mounts.isolated,
+            },
+            (None, None) => return Ok(()),
+        };
+        self.root = Some(self.slot());
+        self.before.push(root);
+        if self.mounts.idmapped {
+            self.before.push(Step::IdMap { slot });
+        }
+        Ok(())
     }
 
     /// Whether a path before this one in the list shows something else than before, and this one is in it.
@@ -148,7 +166,7 @@ impl Order<'_> {
                 };
                 self.before.push(Step::Inaccessible {
                     slot,
-                    root: text(self.mounts.root.as_deref().unwrap_or("/"))?,
+                    root: self.root,
                     path: text(path)?,
                     nodes: [text(folder)?, text(file)?, text(character)?, text(block)?],
                     missing_ok: mount.missing_ok,
@@ -157,6 +175,9 @@ impl Order<'_> {
             Content::Bind { source, recursive } => {
                 self.before
                     .push(tree(slot, source, *recursive, mount.missing_ok)?);
+                if mount.idmapped {
+                    self.before.push(Step::IdMap { slot });
+                }
                 self.point(slot, path, within)?;
             }
             content => {
@@ -212,7 +233,9 @@ impl Order<'_> {
     }
 
     fn credentials(&mut self, folder: &CredentialFolder) -> io::Result<()> {
-        let (slot, uid) = (self.slot(), folder.uid);
+        let slot = self.slot();
+        let own = self.plan.credentials.as_ref().map_or(0, |own| own.gid);
+        let (uid, _) = owner(self.plan, folder.uid, own)?;
         let options = ["mode=0500", "size=128M", "nr_inodes=256", "noswap"];
         let new = NewFileSystem {
             kind: c"tmpfs".into(),

@@ -124,6 +124,8 @@ pub(crate) enum Step {
         kmsg: bool,
         to: RawFd,
     },
+    /// Make the terminal on standard input the session's, and give it to this user.
+    SessionTerminal { uid: u32 },
     /// dup2(2).
     Duplicate { from: RawFd, to: RawFd },
     /// Make a folder, and give it to an owner.
@@ -140,10 +142,12 @@ pub(crate) enum Step {
     TellNamespace { path: CString, letter: u8 },
     /// Bring the loopback link up.
     Loopback,
-    /// Keep `/proc/self` at hand.
-    OwnFolder,
-    /// A user namespace with these maps.
+    /// Make a user namespace with these maps, to be entered later.
     Users { uid: Vec<u8>, gid: Vec<u8> },
+    /// Keep a user namespace that was handed over, to be entered later.
+    HandedUsers(RawFd),
+    /// Enter the user namespace.
+    EnterUsers,
     /// A mount namespace.
     OwnMounts { isolated: bool },
     /// open_tree(2) into a slot.
@@ -153,10 +157,18 @@ pub(crate) enum Step {
         recursive: bool,
         missing_ok: bool,
     },
-    /// Into a slot what cannot be opened, of the kind that is at the path within a root.
+    /// Into a slot a detached mount that was handed over; what is mounted in it reaches nobody else.
+    Handed {
+        slot: usize,
+        fd: RawFd,
+        isolated: bool,
+    },
+    /// mount_setattr(2): what is in a slot shows owners as the user namespace numbers them.
+    IdMap { slot: usize },
+    /// Into a slot what cannot be opened, of the kind that is at the path within the root in another slot, or PID 1's.
     Inaccessible {
         slot: usize,
-        root: CString,
+        root: Option<usize>,
         path: CString,
         nodes: [CString; 4],
         missing_ok: bool,
@@ -172,10 +184,8 @@ pub(crate) enum Step {
     },
     /// Give the folder of credentials in a slot to its user.
     GiveCredentials { slot: usize, uid: u32 },
-    /// Make a detached mount the root.
-    Root { fd: RawFd },
     /// Make what is in a slot the root.
-    RootTree { slot: usize },
+    Root { slot: usize },
     /// Make what a slot can be mounted on, where nothing is.
     MountPoint {
         slot: usize,
@@ -288,6 +298,7 @@ impl Step {
             Self::Open { .. } | Self::Terminal { .. } | Self::Journal { .. } => {
                 ("standard output", 209)
             }
+            Self::SessionTerminal { .. } => ("standard input", 208),
             Self::Duplicate { .. } => ("file descriptors", 202),
             Self::Directory(_) => ("folders", 233),
             Self::Namespace { .. }
@@ -295,7 +306,7 @@ impl Step {
             | Self::Join { .. }
             | Self::TellNamespace { .. } => ("namespaces", 226),
             Self::Loopback => ("loopback link", 225),
-            Self::OwnFolder | Self::Users { .. } => ("user namespace", 217),
+            Self::Users { .. } | Self::HandedUsers(_) | Self::EnterUsers => ("user namespace", 217),
             Self::OwnMounts { .. }
             | Self::Tree { .. }
             | Self::Inaccessible { .. }
@@ -303,9 +314,10 @@ impl Step {
             | Self::MountPoint { .. }
             | Self::Attach { .. }
             | Self::ReadOnly { .. }
+            | Self::IdMap { .. }
             | Self::Attributes { .. } => ("mounts", 226),
             Self::Credential { .. } | Self::GiveCredentials { .. } => ("credentials", 243),
-            Self::Root { .. } | Self::RootTree { .. } => ("root folder", 210),
+            Self::Handed { .. } | Self::Root { .. } => ("root folder", 210),
             Self::Personality(_) => ("Personality", 230),
             // It cannot fail, and systemd has no number for it.
             Self::Umask(_) => ("UMask", 1),

@@ -127,7 +127,7 @@ async fn order(
 }
 
 /// Refuses what cannot be a unit's name, so that PID 1 never sees it.
-fn checked(name: String) -> Result<String, Refusal> {
+pub(super) fn checked(name: String) -> Result<String, Refusal> {
     let known = name
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte));

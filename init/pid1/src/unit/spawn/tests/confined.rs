@@ -6,7 +6,7 @@ use spec_unit::plan::{Content, IdMaps, IdRange, Mount, Sharing};
 use super::*;
 
 /// Whether this process may make namespaces.
-fn may() -> bool {
+pub(super) fn may() -> bool {
     let may = caps::has_cap(
         None,
         caps::CapSet::Effective,
@@ -44,13 +44,14 @@ fn run_with(plan: &ExecPlan, shared: &mut UnitNamespaces) -> Result<i32, String>
     }
 }
 
-fn mount(target: &str, content: Content) -> Mount {
+pub(super) fn mount(target: &str, content: Content) -> Mount {
     Mount {
         target: target.into(),
         content,
         read_only: false,
         no_exec: false,
         missing_ok: false,
+        idmapped: false,
     }
 }
 

@@ -7,10 +7,10 @@ use spec_unit::name::UnitName;
 use spec_unit::unit::Unit;
 
 use super::super::super::job::Job;
-use super::super::super::request;
 use super::super::super::spawn::{ExecReport, Shared};
 use super::super::super::state::UnitState;
 use super::super::super::supervise::Host as _;
+use super::super::super::transient;
 use super::super::{Config, Supervisor, node, say};
 use super::{Around, Descriptors, Process, Report, State};
 use crate::error::Result;
@@ -66,18 +66,18 @@ impl Supervisor {
 
     /// A unit's files, or what it is without any: it must be there, as its processes are.
     fn load_again(&mut self, name: &str, state: &UnitState) {
-        let transient = state.plan.is_some();
+        let is_plan = state.plan.is_some();
         let Ok(parsed) = UnitName::parse(name) else {
             return;
         };
-        if !transient {
+        if !is_plan {
             match self.load(name) {
                 Ok(_) => return,
                 Err(message) => crate::error!("{name} cannot be loaded again: {message}"),
             }
         }
-        let unit = if transient {
-            request::transient(name)
+        let unit = if is_plan {
+            transient::transient(name, state.asked_by)
         } else {
             Unit::new(name, parsed.kind)
         };

@@ -251,7 +251,7 @@ fn transient_units_a_shutdown_and_units_without_a_file_go_on() {
         program: "/bin/true".into(),
         ..ExecPlan::default()
     };
-    let unit = super::super::super::request::transient("task.service");
+    let unit = super::super::super::transient::transient("task.service", 0);
     let task = supervisor.graph.insert(unit).unwrap();
     supervisor.make_room();
     let state = &mut supervisor.states[task];
