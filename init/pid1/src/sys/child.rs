@@ -7,6 +7,7 @@ use std::ffi::{CStr, c_char, c_int};
 use std::os::fd::{IntoRawFd as _, RawFd};
 
 mod credential;
+mod file;
 mod folder;
 mod mount;
 mod namespace;
@@ -14,7 +15,7 @@ mod namespace;
 use spec_unit::seccomp::Instruction;
 
 use crate::unit::spawn::exec::Exec;
-use crate::unit::spawn::step::{Attributes, Failure, Step, Syscall};
+use crate::unit::spawn::step::{Attributes, Failure, RootAt, Step, Syscall};
 
 mod keyring;
 mod scheduling;
@@ -27,16 +28,19 @@ pub(crate) struct Kernel {
     report: RawFd,
     /// File systems that are mounted nowhere yet, by slot.
     trees: Vec<RawFd>,
+    /// Files that the program is handed, by slot.
+    files: Vec<RawFd>,
     /// `/proc/self`, once it is open.
     own_folder: RawFd,
 }
 
 impl Kernel {
-    /// With room for so many file systems, made by the parent.
-    pub(crate) fn new(report: RawFd, trees: usize) -> Self {
+    /// With room for so many file systems and files, made by the parent.
+    pub(crate) fn new(report: RawFd, trees: usize, files: usize) -> Self {
         Self {
             report,
             trees: vec![mount::NONE; trees],
+            files: vec![mount::NONE; files],
             own_folder: mount::NONE,
         }
     }
@@ -100,6 +104,16 @@ impl Syscall for Kernel {
                 kmsg,
                 to,
             } => journal(path, header, *kmsg, *to),
+            Step::OpenFile { slot, path, flags } => {
+                let opened = file::open(path, *flags)?;
+                let place = self.files.get_mut(*slot).ok_or(Failure(libc::EBADF))?;
+                *place = opened;
+                Ok(())
+            }
+            Step::PlaceFile { slot, to } => {
+                let file = self.files.get(*slot).ok_or(Failure(libc::EBADF))?;
+                duplicate(*file, *to)
+            }
             Step::Duplicate { from, to } => duplicate(*from, *to),
             Step::Directory(folder) => folder::make(folder),
             Step::Keyring(keyring) => keyring::join(keyring),
@@ -126,6 +140,19 @@ impl Syscall for Kernel {
                 let tree = mount::tree(path, *recursive, *missing_ok)?;
                 self.keep(*slot, tree)
             }
+            Step::Image {
+                slot,
+                path,
+                arguments,
+                missing_ok,
+            } => {
+                let absent = *missing_ok && mount::is_missing(path);
+                let tree = match absent {
+                    true => mount::NONE,
+                    false => super::image::open(arguments, self.report)?,
+                };
+                self.keep(*slot, tree)
+            }
             Step::Inaccessible {
                 slot,
                 root,
@@ -133,7 +160,12 @@ impl Syscall for Kernel {
                 nodes,
                 missing_ok,
             } => {
-                let tree = mount::inaccessible([root, path], nodes, *missing_ok)?;
+                let root = match root {
+                    RootAt::Own => None,
+                    RootAt::Slot(slot) => Some(self.tree(*slot)),
+                    RootAt::Fd(fd) => Some(*fd),
+                };
+                let tree = mount::inaccessible(root, path, nodes, *missing_ok)?;
                 self.keep(*slot, tree)
             }
             Step::NewFileSystem { slot, new } => {

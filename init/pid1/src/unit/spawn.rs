@@ -65,9 +65,13 @@ fn carry_out(
     plan: &ExecPlan,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> io::Result<Spawned> {
-    let names: Vec<(&'static str, i32)> = steps.iter().map(Step::name_and_code).collect();
+    let names: Vec<_> = steps.iter().map(Step::told).collect();
     let (read, write) = sys::clone::pair()?;
-    let mut kernel = sys::child::Kernel::new(write.as_raw_fd(), mounts::slots(&steps));
+    let mut kernel = sys::child::Kernel::new(
+        write.as_raw_fd(),
+        mounts::slots(&steps),
+        plan.fds.opened.len(),
+    );
     let birth = Birth {
         cgroup,
         own_processes: plan.namespaces.processes,
@@ -84,10 +88,8 @@ fn carry_out(
             socket: read,
             namespaces: Vec::new(),
             ready: false,
-            names: names
-                .into_iter()
-                .map(|(name, code)| (name.into(), code))
-                .collect(),
+            told: None,
+            names,
             program: plan.program.clone(),
         },
     })

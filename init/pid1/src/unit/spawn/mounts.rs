@@ -9,10 +9,10 @@ use std::io;
 use std::os::fd::RawFd;
 
 use spec_unit::plan::credential::{CredentialFolder, CredentialSource};
-use spec_unit::plan::{Content, ExecPlan, Mount, Mounts};
+use spec_unit::plan::{Content, ExecPlan, Image, Mount, Mounts};
 
 use super::order::parents;
-use super::step::{Attributes, CredentialText, NewFileSystem, Step};
+use super::step::{Attributes, CredentialText, NewFileSystem, RootAt, Step};
 use super::text;
 
 /// What nobody can open, made at boot.
@@ -29,6 +29,7 @@ const SHARED_DEVICES: [&str; 4] = ["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/
 pub(super) fn slots(steps: &[Step]) -> usize {
     let slot = |step: &Step| match step {
         Step::Tree { slot, .. }
+        | Step::Image { slot, .. }
         | Step::Inaccessible { slot, .. }
         | Step::NewFileSystem { slot, .. } => *slot + 1,
         _ => 0,
@@ -51,19 +52,17 @@ pub(super) fn steps(
     });
     let mut order = Order {
         mounts,
+        root: RootAt::Own,
         before: Vec::new(),
         held: Vec::new(),
         mounted: Vec::new(),
         slots: 0,
     };
-    let root = match (&mounts.root, handed) {
-        (Some(path), _) => {
-            let slot = order.slot();
-            order.before.push(tree(slot, path, true, false)?);
-            Some(Step::RootTree { slot })
-        }
-        (None, Some(fd)) => Some(Step::Root { fd }),
-        (None, None) => None,
+    order.root(handed)?;
+    let root = match order.root {
+        RootAt::Own => None,
+        RootAt::Slot(slot) => Some(Step::RootTree { slot }),
+        RootAt::Fd(fd) => Some(Step::Root { fd }),
     };
     for (number, mount) in mounts.list.iter().enumerate() {
         order.mount(number, mount)?;
@@ -88,6 +87,20 @@ fn tree(slot: usize, path: &str, recursive: bool, missing_ok: bool) -> io::Resul
     })
 }
 
+fn image(slot: usize, image: &Image, missing_ok: bool) -> io::Result<Step> {
+    let request = serde_json::to_string(image)?;
+    Ok(Step::Image {
+        slot,
+        path: text(&image.path)?,
+        arguments: [
+            c"bedplate-init".into(),
+            text(crate::image::COMMAND)?,
+            text(&request)?,
+        ],
+        missing_ok,
+    })
+}
+
 fn is_in(path: &str, folder: &str) -> bool {
     let rest = path.strip_prefix(folder.trim_end_matches('/'));
     rest.is_some_and(|rest| rest.starts_with('/'))
@@ -96,6 +109,7 @@ fn is_in(path: &str, folder: &str) -> bool {
 /// Steps as they come together.
 struct Order<'a> {
     mounts: &'a Mounts,
+    root: RootAt,
     /// In PID 1's root.
     before: Vec<Step>,
     /// In the child's root, before anything is mounted.
@@ -109,6 +123,24 @@ impl Order<'_> {
     fn slot(&mut self) -> usize {
         self.slots += 1;
         self.slots - 1
+    }
+
+    /// Gets hold of what becomes the root.
+    fn root(&mut self, handed: Option<RawFd>) -> io::Result<()> {
+        let slot = self.slot();
+        self.root = match (&self.mounts.root_image, &self.mounts.root, handed) {
+            (Some(root), ..) => {
+                self.before.push(image(slot, root, false)?);
+                RootAt::Slot(slot)
+            }
+            (None, Some(path), _) => {
+                self.before.push(tree(slot, path, true, false)?);
+                RootAt::Slot(slot)
+            }
+            (None, None, Some(fd)) => RootAt::Fd(fd),
+            (None, None, None) => RootAt::Own,
+        };
+        Ok(())
     }
 
     /// Whether a path before this one in the list shows something else than before, and this one is in it.
@@ -148,7 +180,7 @@ impl Order<'_> {
                 };
                 self.before.push(Step::Inaccessible {
                     slot,
-                    root: text(self.mounts.root.as_deref().unwrap_or("/"))?,
+                    root: self.root,
                     path: text(path)?,
                     nodes: [text(folder)?, text(file)?, text(character)?, text(block)?],
                     missing_ok: mount.missing_ok,
@@ -157,6 +189,10 @@ impl Order<'_> {
             Content::Bind { source, recursive } => {
                 self.before
                     .push(tree(slot, source, *recursive, mount.missing_ok)?);
+                self.point(slot, path, within)?;
+            }
+            Content::Image(asked) => {
+                self.before.push(image(slot, asked, mount.missing_ok)?);
                 self.point(slot, path, within)?;
             }
             content => {
@@ -260,7 +296,7 @@ impl Order<'_> {
         let new = |mount: &&Mount| {
             let held = matches!(
                 mount.content,
-                Content::Same | Content::Inaccessible | Content::Bind { .. }
+                Content::Same | Content::Inaccessible | Content::Bind { .. } | Content::Image(_)
             );
             mount.read_only && !held
         };
@@ -287,7 +323,7 @@ fn new(slot: usize, content: &Content) -> io::Result<Step> {
         }
         Content::Queues => (c"mqueue", String::new()),
         Content::Cgroups => (c"cgroup2", String::new()),
-        Content::Same | Content::Inaccessible | Content::Bind { .. } => {
+        Content::Same | Content::Inaccessible | Content::Bind { .. } | Content::Image(_) => {
             return Err(io::ErrorKind::InvalidInput.into());
         }
     };
