@@ -6,11 +6,13 @@ use qemu_tests::{
     runner::{self, Context, Outcome, Stop, Test, check},
     vm::{Credential, Disk, DiskBus, Via},
 };
+use spec_api::LogQuery;
 use std::{
     ffi::OsStr,
     fs,
     process::{Command, ExitCode},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 const TESTS: &[Test] = &[
@@ -81,6 +83,12 @@ const TESTS: &[Test] = &[
         2,
         500,
         pid_1_executes_itself_anew_and_loses_nothing,
+    ),
+    Test::new(
+        "a_killed_journal_loses_no_line_of_a_service",
+        2,
+        500,
+        a_killed_journal_loses_no_line_of_a_service,
     ),
 ];
 
@@ -297,6 +305,11 @@ fn twenty_boots_in_a_row(context: &Context) -> Outcome {
 
 /// Boots the image whose units check themselves, and waits for what the one of this name says.
 fn self_checked(context: &Context, unit: &str) -> Result<String, Stop> {
+    self_checking(context, unit).map(|(_, said)| said)
+}
+
+/// The same, with the machine as it runs on.
+fn self_checking(context: &Context, unit: &str) -> Result<(Cluster, String), Stop> {
     let mut spec = ClusterSpec::new("o", &context.folder.join("o"), context.image("test")?);
     spec.masters = 1;
     spec.boot = BootWay::Direct;
@@ -305,7 +318,7 @@ fn self_checked(context: &Context, unit: &str) -> Result<String, Stop> {
     let mut serial = cluster.node_mut(0)?.vm().serial();
     let said = serial.wait_for(&format!("{unit}:"), Duration::from_secs(400))?;
     context.say(&said);
-    Ok(said)
+    Ok((cluster, said))
 }
 
 /// The image's own unit makes them and counts what is left.
@@ -330,4 +343,33 @@ fn a_forking_service_is_named_by_its_file(context: &Context) -> Outcome {
 fn pid_1_executes_itself_anew_and_loses_nothing(context: &Context) -> Outcome {
     let said = self_checked(context, "test-reexec")?;
     check(said.contains("nothing was lost"), || said)
+}
+
+/// The image's own unit kills the journal again and again, and writes to the stream that it began with.
+fn a_killed_journal_loses_no_line_of_a_service(context: &Context) -> Outcome {
+    let (mut cluster, said) = self_checking(context, "test-journal")?;
+    check(said.contains("four lines were written"), || said)?;
+    let api = cluster.node_mut(0)?.api()?;
+    let query = LogQuery {
+        unit: Some("test-journal.service".into()),
+        lines: Some(50),
+        ..LogQuery::default()
+    };
+    let expected: Vec<String> = (0..4).map(|number| format!("line {number}")).collect();
+    let deadline = Instant::now() + Duration::from_secs(100);
+    loop {
+        let mut lines = Vec::new();
+        // Until the node answers there are none.
+        let told = api.logs(&query, |entry| {
+            lines.extend(Some(entry.message).filter(|line| line.starts_with("line ")));
+            true
+        });
+        if told.is_ok() && lines == expected {
+            return Ok(());
+        }
+        check(Instant::now() < deadline, || {
+            format!("the journal has {lines:?}, expected {expected:?}")
+        })?;
+        thread::sleep(Duration::from_secs(2));
+    }
 }

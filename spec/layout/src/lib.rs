@@ -8,6 +8,7 @@ pub mod command_line;
 pub mod disk;
 pub mod glob;
 pub mod gpt;
+pub mod image;
 pub mod modules;
 pub mod number;
 pub mod path;

@@ -16,18 +16,21 @@ pub mod fd;
 pub mod filter;
 pub mod folder;
 pub mod identity;
+pub mod image;
 pub mod keyring;
 pub mod limit;
 pub mod mount;
 pub mod namespace;
 pub mod scheduling;
 pub mod seccomp;
+pub mod socket;
 pub mod stdio;
 
 pub use cgroup::{Cgroup, DEVICES, DeviceSetting, Startup, is_subgroup};
-pub use fd::{FdSlot, Fds, ListenFd, Namespace, NamespaceFd};
-pub use folder::{Directory, WorkingDirectory};
+pub use fd::{FdSlot, Fds, ListenFd, Namespace, NamespaceFd, OpenedFile};
+pub use folder::{Directory, DirectoryKind, WorkingDirectory};
 pub use identity::{Capabilities, Credentials};
+pub use image::{Image, RootHash};
 pub use keyring::Keyring;
 pub use limit::{Resource, Rlimit};
 pub use mount::{Content, Mount, Mounts};
@@ -192,7 +195,7 @@ impl ExecPlan {
         self.cgroup.check()?;
         self.mounts.check()?;
         self.namespaces.check()?;
-        if self.mounts.root.is_some() && self.fds.root.is_some() {
+        if self.mounts.has_root() && self.fds.root.is_some() {
             return Err("mounts.root: a root was handed over too; give one".into());
         }
         self.stdio.check()?;
@@ -279,6 +282,7 @@ impl ExecPlan {
         for listen in &self.fds.listen {
             line("fds.listen", &listen.name)?;
         }
+        self.fds.check_opened()?;
         let namespaces = &self.fds.namespaces;
         if namespaces.len() > MAX_NAMESPACES {
             return Err(format!("fds.namespaces: more than {MAX_NAMESPACES}"));

@@ -11,14 +11,16 @@ use crate::directive::{
     condition::Condition, credential::CredentialSettings, dependency::Dependencies,
     description::Description, device::DeviceSettings, directory::Directories,
     environment::EnvironmentSettings, exec::Exec, exit_status::ExitStatuses, identity::Identity,
-    install::Install, keyring::KeyringMode, kill::Kill, limit::Limits, mount::MountSettings,
-    namespace::NamespaceSettings, notify::Notify, process::Process, protect::Protection,
-    resource::Resources, restart::Restarts, root::RootSettings, scheduling::SchedulingSettings,
-    seccomp::SeccompSettings, service::ServiceKind, start_limit::StartLimit, stdio::StdioSettings,
-    timeout::Timeouts, working_directory::WorkingDirectorySettings,
+    image::ImageSettings, install::Install, keyring::KeyringMode, kill::Kill, limit::Limits,
+    mount::MountSettings, namespace::NamespaceSettings, notify::Notify, process::Process,
+    protect::Protection, resource::Resources, restart::Restarts, root::RootSettings,
+    scheduling::SchedulingSettings, seccomp::SeccompSettings, service::ServiceKind,
+    socket::SocketSettings, start_limit::StartLimit, stdio::StdioSettings, timeout::Timeouts,
+    working_directory::WorkingDirectorySettings,
 };
 use crate::finding::{Finding, Place};
 use crate::name::UnitType;
+use crate::plan::fd::OpenedFile;
 
 /// Whether a unit could be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,6 +151,8 @@ pub struct Service {
     pub notify: Notify,
     /// Which exit statuses mean what.
     pub exit_status: ExitStatuses,
+    /// OpenFile=.
+    pub open_files: Vec<OpenedFile>,
     /// How it is stopped.
     pub kill: Kill,
     /// Who it runs as.
@@ -177,6 +181,8 @@ pub struct Service {
     pub protection: Protection,
     /// Its root folder.
     pub root: RootSettings,
+    /// Its disk images.
+    pub images: ImageSettings,
     /// Its namespaces.
     pub namespaces: NamespaceSettings,
     /// Its secrets.
@@ -185,6 +191,8 @@ pub struct Service {
     pub devices: DeviceSettings,
     /// Which addresses it may talk to.
     pub addresses: AddressSettings,
+    /// Which ports and links it may use.
+    pub sockets: SocketSettings,
     /// How it shares processors, memory and disks.
     pub scheduling: SchedulingSettings,
     /// Its session keyring.

@@ -4,7 +4,7 @@
 //! verified. A step that fails reboots the machine if [`crate::error`] says so, and the boot counter goes on from
 //! there.
 
-mod disk;
+pub(crate) mod disk;
 pub(crate) mod modules;
 pub(crate) mod mount;
 mod ram;

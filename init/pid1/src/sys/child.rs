@@ -7,6 +7,7 @@ use std::ffi::{CStr, c_char, c_int};
 use std::os::fd::{IntoRawFd as _, RawFd};
 
 mod credential;
+mod file;
 mod folder;
 mod mount;
 mod namespace;
@@ -27,16 +28,19 @@ pub(crate) struct Kernel {
     report: RawFd,
     /// File systems that are mounted nowhere yet, by slot.
     trees: Vec<RawFd>,
+    /// Files that the program is handed, by slot.
+    files: Vec<RawFd>,
     /// The user namespace to enter.
     users: RawFd,
 }
 
 impl Kernel {
-    /// With room for so many file systems, made by the parent.
-    pub(crate) fn new(report: RawFd, trees: usize) -> Self {
+    /// With room for so many file systems and files, made by the parent.
+    pub(crate) fn new(report: RawFd, trees: usize, files: usize) -> Self {
         Self {
             report,
             trees: vec![mount::NONE; trees],
+            files: vec![mount::NONE; files],
             users: mount::NONE,
         }
     }
@@ -101,6 +105,16 @@ impl Syscall for Kernel {
                 to,
             } => journal(path, header, *kmsg, *to),
             Step::SessionTerminal { uid } => stream::session_terminal(*uid),
+            Step::OpenFile { slot, path, flags } => {
+                let opened = file::open(path, *flags)?;
+                let place = self.files.get_mut(*slot).ok_or(Failure(libc::EBADF))?;
+                *place = opened;
+                Ok(())
+            }
+            Step::PlaceFile { slot, to } => {
+                let file = self.files.get(*slot).ok_or(Failure(libc::EBADF))?;
+                duplicate(*file, *to)
+            }
             Step::Duplicate { from, to } => duplicate(*from, *to),
             Step::Directory(folder) => folder::make(folder),
             Step::Keyring(keyring) => keyring::join(keyring),
@@ -133,6 +147,19 @@ impl Syscall for Kernel {
                 self.keep(*slot, *fd)
             }
             Step::IdMap { slot } => mount::idmap(self.tree(*slot), self.users),
+            Step::Image {
+                slot,
+                path,
+                arguments,
+                missing_ok,
+            } => {
+                let absent = *missing_ok && mount::is_missing(path);
+                let tree = match absent {
+                    true => mount::NONE,
+                    false => super::image::open(arguments, self.report)?,
+                };
+                self.keep(*slot, tree)
+            }
             Step::Inaccessible {
                 slot,
                 root,

@@ -436,6 +436,9 @@ impl Host for NodeHost {
         let mut fds = self.handed.remove(&service.id).unwrap_or_default();
         if starts(service) {
             self.hand_stored(service.id, &mut plan, &mut fds)?;
+            let there =
+                |file: &plan::OpenedFile| !file.missing_ok || Path::new(&file.path).exists();
+            plan.fds.opened.retain(there);
         }
         let owner = plan.owner();
         let group = self

@@ -68,11 +68,18 @@ fn carry_out(
     plan: &ExecPlan,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> io::Result<Spawned> {
-    let names: Vec<(&'static str, i32)> = steps.iter().map(Step::name_and_code).collect();
-    let told: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
+    let names: Vec<_> = steps.iter().map(Step::told).collect();
+    let told: Vec<_> = names
+        .iter()
+        .map(|(name, _)| name.replace('\n', " "))
+        .collect();
     let told = told.join("\n");
     let (read, write) = sys::clone::pair()?;
-    let mut kernel = sys::child::Kernel::new(write.as_raw_fd(), mounts::slots(&steps));
+    let mut kernel = sys::child::Kernel::new(
+        write.as_raw_fd(),
+        mounts::slots(&steps),
+        plan.fds.opened.len(),
+    );
     let birth = Birth {
         cgroup,
         own_processes: plan.namespaces.processes,
@@ -90,6 +97,7 @@ fn carry_out(
             socket: read,
             namespaces: Vec::new(),
             ready: false,
+            told: None,
             names: told,
             program: plan.program.clone(),
         },

@@ -317,10 +317,16 @@ impl Machine<'_> {
         self.settle_up();
     }
 
+    /// Whether it runs as long as there is any process in its group, now that it has no main one.
+    fn runs_without_main(&self) -> bool {
+        let any = self.state.main_unknown || self.unit.service.kind.ends_with_group;
+        any && self.state.main.is_none()
+    }
+
     /// Up: running, or exited and counted as active, or about to go down.
     fn settle_up(&mut self) {
         self.allow(u64::MAX);
-        let unknown = self.state.main_unknown && self.is_left_in_group();
+        let unknown = self.runs_without_main() && self.is_left_in_group();
         if self.state.main.is_some() && self.state.said_reloading {
             self.reload_by_notify();
         } else if self.state.main.is_some() || unknown {

@@ -28,6 +28,7 @@ pub mod environment;
 pub mod exec;
 pub mod exit_status;
 pub mod identity;
+pub mod image;
 pub mod install;
 pub mod isolation;
 pub mod keyring;
@@ -36,6 +37,7 @@ pub mod limit;
 pub mod mount;
 pub mod namespace;
 pub mod notify;
+pub mod open_file;
 pub mod other;
 pub mod process;
 pub mod protect;
@@ -45,6 +47,7 @@ pub mod root;
 pub mod scheduling;
 pub mod seccomp;
 pub mod service;
+pub mod socket;
 pub mod start_limit;
 pub mod stdio;
 pub mod timeout;
@@ -273,6 +276,10 @@ pub const FAMILIES: &[Family] = &[
         plan: Some(working_directory::plan),
     },
     Family {
+        rows: open_file::ROWS,
+        plan: Some(open_file::plan),
+    },
+    Family {
         rows: limit::ROWS,
         plan: Some(limit::plan),
     },
@@ -287,6 +294,10 @@ pub const FAMILIES: &[Family] = &[
     Family {
         rows: address::ROWS,
         plan: Some(address::plan),
+    },
+    Family {
+        rows: socket::ROWS,
+        plan: Some(socket::plan),
     },
     Family {
         rows: resource::memory::ROWS,
@@ -330,6 +341,10 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         rows: root::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: image::ROWS,
         plan: None,
     },
     Family {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::image::Image;
 use super::{absolute, line};
 
 /// Most paths that a plan mounts or changes.
@@ -17,6 +18,8 @@ pub struct Mounts {
     pub isolated: bool,
     /// The folder that becomes `/`.
     pub root: Option<String>,
+    /// The disk image that becomes `/`.
+    pub root_image: Option<Image>,
     /// The root, this one or one that was handed over, shows the owners of its files as the child's user namespace
     /// numbers them: what is 0 on the disk is 0 inside.
     pub idmapped: bool,
@@ -64,6 +67,8 @@ pub enum Content {
         /// With what is mounted in it.
         recursive: bool,
     },
+    /// A disk image of PID 1's root.
+    Image(Image),
     /// An empty tmpfs.
     Tmpfs {
         /// Options of tmpfs(5) such as `mode=0755,size=10%`.
@@ -94,7 +99,7 @@ impl Content {
 impl Mounts {
     /// Whether the child sees other file systems than PID 1.
     pub fn is_own(&self) -> bool {
-        let asked = self.private || self.isolated || self.root.is_some();
+        let asked = self.private || self.isolated || self.has_root();
         asked || !self.list.is_empty() || self.credentials.is_some()
     }
 
@@ -103,10 +108,21 @@ impl Mounts {
         self.idmapped || self.list.iter().any(|mount| mount.idmapped)
     }
 
+    /// Whether `/` is not that of PID 1.
+    pub fn has_root(&self) -> bool {
+        self.root.is_some() || self.root_image.is_some()
+    }
+
     /// Refuses what PID 1 could not carry out in this order.
     pub(super) fn check(&self) -> Result<(), String> {
         if let Some(root) = &self.root {
             absolute("mounts.root", root)?;
+        }
+        if let Some(image) = &self.root_image {
+            image.check("mounts.root_image")?;
+            if self.root.is_some() {
+                return Err("mounts.root: an image is the root already; give one".into());
+            }
         }
         if self.list.len() > MAX_MOUNTS {
             let count = self.list.len();
@@ -151,6 +167,7 @@ impl Mount {
             Content::Same => Ok(()),
             _ if root => Err(format!("{field}: nothing is mounted on \"/\"; give root")),
             Content::Bind { source, .. } => absolute(field, source),
+            Content::Image(image) => image.check(field),
             Content::Tmpfs { options } => line(field, options),
             Content::Proc { hide, .. } => {
                 let known = ["noaccess", "invisible", "ptraceable"];

@@ -10,6 +10,8 @@ use rustix::mount::{
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
+use spec_unit::plan::filter::HARMLESS_DEVICES;
+
 use super::{Result, check};
 use crate::unit::spawn::step::{Attributes, Failure, NewFileSystem};
 
@@ -77,8 +79,17 @@ pub(super) fn tree(
     }
 }
 
+/// Whether nothing stands at a path.
+pub(super) fn is_missing(path: &CStr) -> bool {
+    let found = rustix::fs::access(path, rustix::fs::Access::EXISTS);
+    matches!(
+        found,
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR)
+    )
+}
+
 /// A copy of that of the nodes which nobody can open (folder, file, character and block device) which is of the kind that
-/// is at the path within a root; PID 1's if none is given.
+/// is at the path within a root; without one, within that of this process.
 pub(super) fn inaccessible(
     root: Option<RawFd>,
     path: &CStr,
@@ -99,16 +110,11 @@ pub(super) fn inaccessible(
 /// The kind of what a path within a root leads to, links followed as they are there.
 fn kind_within(root: Option<RawFd>, path: &CStr) -> std::result::Result<FileType, Failure> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let (own, within) = match root {
-        Some(root) => (None, borrow(root)?),
-        None => (
-            Some(rustix::fs::open(c"/", flags, Mode::empty()).map_err(failure)?),
-            rustix::fs::CWD,
-        ),
-    };
-    let root = own.as_ref().map_or(within, |own| own.as_fd());
     let within = rustix::fs::ResolveFlags::IN_ROOT;
-    let found = rustix::fs::openat2(root, path, flags, Mode::empty(), within);
+    let found = match root {
+        None => rustix::fs::open(path, flags, Mode::empty()),
+        Some(root) => rustix::fs::openat2(borrow(root)?, path, flags, Mode::empty(), within),
+    };
     kind(found.map_err(failure)?.as_fd(), c"")
 }
 
@@ -139,16 +145,6 @@ pub(super) fn new(new: &NewFileSystem) -> Made {
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags).map_err(failure)
 }
 
-/// What a `/dev` holds that harms nobody: devices(4), as the kernel numbers them.
-const DEVICES: [(&CStr, u32, u32); 6] = [
-    (c"null", 1, 3),
-    (c"zero", 1, 5),
-    (c"full", 1, 7),
-    (c"random", 1, 8),
-    (c"urandom", 1, 9),
-    (c"tty", 5, 0),
-];
-
 /// Links and folders of a `/dev`.
 const LINKS: [(&CStr, &CStr); 6] = [
     (c"fd", c"/proc/self/fd"),
@@ -165,7 +161,7 @@ pub(super) fn devices(tree: RawFd) -> Result {
     let tree = borrow(tree)?;
     // SAFETY: takes no pointer and cannot fail. The mask of the child is set later.
     unsafe { libc::umask(0) };
-    for (name, major, minor) in DEVICES {
+    for (name, major, minor) in HARMLESS_DEVICES {
         let device = rustix::fs::makedev(major, minor);
         let mode = Mode::from_raw_mode(0o666);
         let kind = FileType::CharacterDevice;

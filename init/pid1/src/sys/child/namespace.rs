@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd as _, RawFd};
 use rustix::fs::{Mode, OFlags};
 
 use super::mount::{borrow, failure};
-use super::{Result, check, errno};
+use super::{Result, check};
 use crate::unit::spawn::step::Failure;
 
 pub(super) fn unshare(kind: c_int) -> Result {
@@ -26,34 +26,8 @@ pub(super) fn join(path: &CStr, kind: c_int) -> Result {
 pub(super) fn tell(socket: RawFd, path: &CStr, letter: u8) -> Result {
     let file =
         rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failure)?;
-    let mut byte = letter;
-    let mut part = libc::iovec {
-        iov_base: (&raw mut byte).cast(),
-        iov_len: 1,
-    };
-    // Room for one descriptor, aligned as the kernel wants it.
-    let mut control = [0u64; 4];
-    // SAFETY: msghdr is plain data for which zero is valid. The control buffer holds a header and one number, which
-    // the macros stay within; all outlives the call.
-    unsafe {
-        let mut header: libc::msghdr = std::mem::zeroed();
-        header.msg_iov = &raw mut part;
-        header.msg_iovlen = 1;
-        header.msg_control = control.as_mut_ptr().cast();
-        header.msg_controllen = libc::CMSG_SPACE(size_of::<c_int>() as u32) as _;
-        let message = libc::CMSG_FIRSTHDR(&raw const header);
-        if message.is_null() {
-            return Err(Failure(libc::EINVAL));
-        }
-        (*message).cmsg_level = libc::SOL_SOCKET;
-        (*message).cmsg_type = libc::SCM_RIGHTS;
-        (*message).cmsg_len = libc::CMSG_LEN(size_of::<c_int>() as u32) as _;
-        libc::CMSG_DATA(message)
-            .cast::<c_int>()
-            .write_unaligned(file.as_raw_fd());
-        let sent = libc::sendmsg(socket, &raw const header, libc::MSG_NOSIGNAL);
-        if sent < 0 { Err(errno()) } else { Ok(()) }
-    }
+    crate::sys::message::send(socket, letter, file.as_raw_fd())
+        .map_err(|cause| Failure(cause.raw_os_error().unwrap_or(libc::EIO)))
 }
 
 /// Brings the loopback link of a new network up.

@@ -8,7 +8,7 @@ use crate::unit::spawn::step::TerminalSetup;
 
 /// Carries a step out in a child, after no_new_privs; its exit code is that of `then`.
 fn in_child(mut step: Step, then: fn() -> i32) -> WaitStatus {
-    let mut kernel = Kernel::new(mount::NONE, 0);
+    let mut kernel = Kernel::new(mount::NONE, 0, 0);
     let child = crate::sys::clone::child(Default::default(), || {
         let done = kernel
             .call(&mut Step::NoNewPrivileges)

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use spec_unit::plan::credential::{CredentialFolder, CredentialSource};
-use spec_unit::plan::{Content, ExecPlan, Mount, Mounts};
+use spec_unit::plan::{Content, ExecPlan, Image, Mount, Mounts};
 
 use super::order::{owner, parents};
 use super::step::{Attributes, CredentialText, NewFileSystem, Step};
@@ -30,6 +30,7 @@ pub(super) fn slots(steps: &[Step]) -> usize {
     let slot = |step: &Step| match step {
         Step::Tree { slot, .. }
         | Step::Handed { slot, .. }
+        | Step::Image { slot, .. }
         | Step::Inaccessible { slot, .. }
         | Step::NewFileSystem { slot, .. } => *slot + 1,
         _ => 0,
@@ -83,6 +84,20 @@ fn tree(slot: usize, path: &str, recursive: bool, missing_ok: bool) -> io::Resul
     })
 }
 
+fn image(slot: usize, image: &Image, missing_ok: bool) -> io::Result<Step> {
+    let request = serde_json::to_string(image)?;
+    Ok(Step::Image {
+        slot,
+        path: text(&image.path)?,
+        arguments: [
+            c"bedplate-init".into(),
+            text(crate::image::COMMAND)?,
+            text(&request)?,
+        ],
+        missing_ok,
+    })
+}
+
 fn is_in(path: &str, folder: &str) -> bool {
     let rest = path.strip_prefix(folder.trim_end_matches('/'));
     rest.is_some_and(|rest| rest.starts_with('/'))
@@ -112,14 +127,15 @@ impl Order<'_> {
     /// Holds the root that takes the place of PID 1's, if there is one.
     fn root(&mut self, handed: Option<RawFd>) -> io::Result<()> {
         let slot = self.slots;
-        let root = match (&self.mounts.root, handed) {
-            (Some(path), _) => tree(slot, path, true, false)?,
-            (None, Some(fd)) => Step::Handed {
+        let root = match (&self.mounts.root_image, &self.mounts.root, handed) {
+            (Some(asked), ..) => image(slot, asked, false)?,
+            (None, Some(path), _) => tree(slot, path, true, false)?,
+            (None, None, Some(fd)) => Step::Handed {
                 slot,
                 fd,
                 isolated: self.mounts.isolated,
             },
-            (None, None) => return Ok(()),
+            (None, None, None) => return Ok(()),
         };
         self.root = Some(self.slot());
         self.before.push(root);
@@ -178,6 +194,10 @@ impl Order<'_> {
                 if mount.idmapped {
                     self.before.push(Step::IdMap { slot });
                 }
+                self.point(slot, path, within)?;
+            }
+            Content::Image(asked) => {
+                self.before.push(image(slot, asked, mount.missing_ok)?);
                 self.point(slot, path, within)?;
             }
             content => {
@@ -283,7 +303,7 @@ impl Order<'_> {
         let new = |mount: &&Mount| {
             let held = matches!(
                 mount.content,
-                Content::Same | Content::Inaccessible | Content::Bind { .. }
+                Content::Same | Content::Inaccessible | Content::Bind { .. } | Content::Image(_)
             );
             mount.read_only && !held
         };
@@ -310,7 +330,7 @@ fn new(slot: usize, content: &Content) -> io::Result<Step> {
         }
         Content::Queues => (c"mqueue", String::new()),
         Content::Cgroups => (c"cgroup2", String::new()),
-        Content::Same | Content::Inaccessible | Content::Bind { .. } => {
+        Content::Same | Content::Inaccessible | Content::Bind { .. } | Content::Image(_) => {
             return Err(io::ErrorKind::InvalidInput.into());
         }
     };

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 
 use spec_unit::capability::CapabilitySet;
+use spec_unit::plan::fd::OpenedHow;
 use spec_unit::plan::{
     Credentials, ExecPlan, FdSlot, FileMode, FilterPrivilege, IdMaps, Input, Namespace,
     NamespaceFd, Output, Resource, Rlimit, Sharing,
@@ -47,6 +48,18 @@ pub(crate) fn steps(
     scheduling(plan, &mut steps);
     steps.extend(plan.personality.map(Step::Personality));
     stdio(plan, unit, fds, &mut steps)?;
+    for (slot, file) in plan.fds.opened.iter().enumerate() {
+        steps.push(Step::OpenFile {
+            slot,
+            path: text(&file.path)?,
+            flags: match file.how {
+                OpenedHow::ReadWrite => libc::O_RDWR,
+                OpenedHow::ReadOnly => libc::O_RDONLY,
+                OpenedHow::Append => libc::O_RDWR | libc::O_APPEND,
+                OpenedHow::Truncate => libc::O_RDWR | libc::O_TRUNC,
+            },
+        });
+    }
     folders(plan, &mut steps)?;
     steps.extend(keyring(plan)?);
     for namespace in &plan.fds.namespaces {
@@ -69,6 +82,12 @@ pub(crate) fn steps(
             to: 3 + number as RawFd,
         });
     }
+    let first = 3 + plan.fds.listen.len() as RawFd;
+    let opened = 0..plan.fds.opened.len();
+    steps.extend(opened.map(|slot| Step::PlaceFile {
+        slot,
+        to: first + slot as RawFd,
+    }));
     // PID 1's own descriptors are there until exec: below the child's limit it could open nothing more.
     let open_files = plan.rlimits.iter().find(open_files);
     steps.push(limit(open_files.unwrap_or(&OPEN_FILES)));
@@ -91,7 +110,7 @@ pub(crate) fn steps(
     if plan.no_new_privileges || plan.filter_privilege() == FilterPrivilege::NoNewPrivileges {
         steps.push(Step::NoNewPrivileges);
     }
-    steps.push(Step::CloseFrom(3 + plan.fds.listen.len() as i32));
+    steps.push(Step::CloseFrom(first + plan.fds.opened.len() as RawFd));
     steps.push(Step::Ready);
     filters(plan, &mut steps)?;
     steps.push(Step::Exec(Exec::new(plan)?));
@@ -243,6 +262,7 @@ fn folders(plan: &ExecPlan, steps: &mut Vec<Step>) -> io::Result<()> {
                 // Nobody but root reaches the folders of users that are made up for one run.
                 let hidden = folder.link && parent.ends_with("/private");
                 steps.push(Step::Directory(Folder {
+                    kind: folder.kind,
                     path: split(parent)?,
                     mode: if hidden { 0o700 } else { 0o755 },
                     owner: hidden.then_some((0, 0)),
@@ -253,6 +273,7 @@ fn folders(plan: &ExecPlan, steps: &mut Vec<Step>) -> io::Result<()> {
             }
         }
         steps.push(Step::Directory(Folder {
+            kind: folder.kind,
             path: split(&folder.path)?,
             mode: folder.mode,
             owner: Some(owner(plan, folder.uid, folder.gid)?),

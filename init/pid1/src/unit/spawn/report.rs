@@ -18,6 +18,8 @@ pub(crate) struct ExecReport {
     pub(crate) namespaces: Vec<(Shared, OwnedFd)>,
     /// It said that it is about to run its program.
     pub(super) ready: bool,
+    /// Why the step failed that it will say failed, where that takes more than an error's number.
+    pub(super) told: Option<String>,
     /// Names of the steps, a line each.
     pub(super) names: String,
     pub(super) program: String,
@@ -46,6 +48,7 @@ impl ExecReport {
             socket,
             namespaces: Vec::new(),
             ready,
+            told: None,
             names,
             program,
         }
@@ -59,7 +62,7 @@ impl ExecReport {
     /// Looks, without waiting.
     pub(crate) fn outcome(&mut self) -> ExecOutcome {
         loop {
-            let mut report = [0; 8];
+            let mut report = [0; crate::image::TOLD_BYTES];
             let received = match message::receive(self.socket.as_fd(), &mut report) {
                 Ok(received) => received,
                 Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
@@ -79,15 +82,24 @@ impl ExecReport {
                     let kind = kinds.filter(|kind| kind.letter() == *letter);
                     self.namespaces.extend(kind.zip(received.fds));
                 }
-                (8, _) => return ExecOutcome::Failed(self.failure(report)),
+                (8, _) => {
+                    let step = report.first_chunk().copied().unwrap_or_default();
+                    return ExecOutcome::Failed(self.failure(step));
+                }
+                (crate::image::TOLD_BYTES, Some(&crate::image::FAILED)) => {
+                    let text = report.iter().skip(1).take_while(|byte| **byte != 0);
+                    let text: Vec<u8> = text.copied().collect();
+                    self.told = Some(String::from_utf8_lossy(&text).into_owned());
+                }
                 _ => return ExecOutcome::Failed(format!("{}: broken report", self.program)),
             }
         }
     }
 
-    fn failure(&self, [a, b, c, d, e, f, g, h]: [u8; 8]) -> String {
+    fn failure(&mut self, [a, b, c, d, e, f, g, h]: [u8; 8]) -> String {
         let step = u32::from_ne_bytes([a, b, c, d]) as usize;
         let cause = io::Error::from_raw_os_error(i32::from_ne_bytes([e, f, g, h]));
+        let cause = self.told.take().unwrap_or_else(|| cause.to_string());
         let name = self.names.lines().nth(step).unwrap_or("start");
         format!("{}: {name}: {cause}", self.program)
     }

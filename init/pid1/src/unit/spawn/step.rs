@@ -1,9 +1,10 @@
 //! What a child does to itself between clone and exec, one thing at a time.
 
-use std::ffi::{CString, c_int};
+use std::borrow::Cow;
+use std::ffi::{CStr, CString, c_int};
 use std::os::fd::RawFd;
 
-use spec_unit::plan::Taken;
+use spec_unit::plan::{DirectoryKind, Taken};
 use spec_unit::seccomp::Instruction;
 
 use super::exec::Exec;
@@ -24,6 +25,8 @@ pub(crate) struct Path {
 /// A folder to be made.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Folder {
+    /// Which directive it is of.
+    pub(crate) kind: DirectoryKind,
     /// Where.
     pub(crate) path: Path,
     /// Its mode.
@@ -126,6 +129,14 @@ pub(crate) enum Step {
     },
     /// Make the terminal on standard input the session's, and give it to this user.
     SessionTerminal { uid: u32 },
+    /// Into a slot of its own a file that the program is handed open.
+    OpenFile {
+        slot: usize,
+        path: CString,
+        flags: c_int,
+    },
+    /// dup2(2) of what is in such a slot.
+    PlaceFile { slot: usize, to: RawFd },
     /// dup2(2).
     Duplicate { from: RawFd, to: RawFd },
     /// Make a folder, and give it to an owner.
@@ -165,6 +176,13 @@ pub(crate) enum Step {
     },
     /// mount_setattr(2): what is in a slot shows owners as the user namespace numbers them.
     IdMap { slot: usize },
+    /// Into a slot what is in a disk image, opened by `init image REQUEST`.
+    Image {
+        slot: usize,
+        path: CString,
+        arguments: [CString; 3],
+        missing_ok: bool,
+    },
     /// Into a slot what cannot be opened, of the kind that is at the path within the root in another slot, or PID 1's.
     Inaccessible {
         slot: usize,
@@ -275,7 +293,45 @@ pub(crate) struct SessionKeyring {
 }
 
 impl Step {
-    /// What people and systemd's exit codes call it.
+    /// What people call it, with the path that it is about, and systemd's exit code.
+    pub(super) fn told(&self) -> (Cow<'static, str>, i32) {
+        let (name, code) = self.name_and_code();
+        let told = match self {
+            Self::Directory(Folder { path, .. }) => {
+                let folder = path.folder.to_string_lossy();
+                let folder = folder.trim_end_matches('/');
+                Some(format!("{folder}/{}", path.name.to_string_lossy()).into())
+            }
+            _ => self.path().map(CStr::to_string_lossy),
+        };
+        match told {
+            Some(path) => (format!("{name} {path}").into(), code),
+            None => (name.into(), code),
+        }
+    }
+
+    /// The one path that it is about.
+    fn path(&self) -> Option<&CStr> {
+        match self {
+            Self::TerminalSetup(TerminalSetup { path, .. })
+            | Self::Open { path, .. }
+            | Self::Terminal { path, .. }
+            | Self::OpenFile { path, .. }
+            | Self::Join { path, .. }
+            | Self::Tree { path, .. }
+            | Self::Image { path, .. }
+            | Self::Inaccessible { path, .. }
+            | Self::MountPoint { path, .. }
+            | Self::Attach { path, .. }
+            | Self::Attributes { path, .. }
+            | Self::ReadOnly { path }
+            | Self::WorkingDirectory { path, .. } => Some(path),
+            Self::Credential { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// What it is about, and systemd's exit code for it: systemd.exec(5), "Process Exit Codes".
     pub(super) fn name_and_code(&self) -> (&'static str, i32) {
         match self {
             Self::Signals { .. } => ("signals", 207),
@@ -299,8 +355,25 @@ impl Step {
                 ("standard output", 209)
             }
             Self::SessionTerminal { .. } => ("standard input", 208),
-            Self::Duplicate { .. } => ("file descriptors", 202),
-            Self::Directory(_) => ("folders", 233),
+            Self::OpenFile { .. } => ("OpenFile", 202),
+            Self::PlaceFile { .. } | Self::Duplicate { .. } => ("file descriptors", 202),
+            Self::Directory(Folder { kind, .. }) => match kind {
+                DirectoryKind::Runtime => ("RuntimeDirectory", 233),
+                DirectoryKind::State => ("StateDirectory", 238),
+                DirectoryKind::Cache => ("CacheDirectory", 239),
+                DirectoryKind::Logs => ("LogsDirectory", 240),
+                DirectoryKind::Configuration => ("ConfigurationDirectory", 241),
+                DirectoryKind::PrivateTmp => ("PrivateTmp", 226),
+            },
+            Self::Unshare(libc::CLONE_NEWNET)
+            | Self::Namespace {
+                kind: libc::CLONE_NEWNET,
+                ..
+            }
+            | Self::Join {
+                kind: libc::CLONE_NEWNET,
+                ..
+            } => ("network namespace", 225),
             Self::Namespace { .. }
             | Self::Unshare(_)
             | Self::Join { .. }
@@ -309,6 +382,7 @@ impl Step {
             Self::Users { .. } | Self::HandedUsers(_) | Self::EnterUsers => ("user namespace", 217),
             Self::OwnMounts { .. }
             | Self::Tree { .. }
+            | Self::Image { .. }
             | Self::Inaccessible { .. }
             | Self::NewFileSystem { .. }
             | Self::MountPoint { .. }

@@ -632,6 +632,7 @@ fn status_and_a_watchdog_of_its_own_choice_are_taken() {
     assert_eq!(story.paper.deadline(Timer::Watchdog), Some(1_000_000));
 }
 
+mod exit_type;
 mod forking;
 mod memory;
 mod reloading;

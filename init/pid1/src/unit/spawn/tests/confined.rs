@@ -136,7 +136,10 @@ fn what_may_be_missing_is_passed_over_and_what_may_not_is_told() {
     assert_eq!(run(&plan), Ok(0));
     plan.mounts.list = vec![read_only("/nowhere/at/all")];
     let message = run(&plan).unwrap_err();
-    assert!(message.contains("mounts: No such file"), "{message}");
+    assert!(
+        message.contains("mounts /nowhere/at/all: No such file"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -238,11 +241,7 @@ fn credentials_are_there_for_one_user_and_for_nobody_outside() {
     );
     let folder = plan.mounts.credentials.as_mut().unwrap();
     folder.list[3].source = files("/nowhere/either", false);
-    assert!(
-        run(&plan)
-            .unwrap_err()
-            .contains("credentials: No such file")
-    );
+    assert!(run(&plan).unwrap_err().contains(": No such file"));
 }
 
 #[test]
@@ -336,7 +335,7 @@ fn a_folder_follows_its_service_to_where_only_it_can_reach_it_and_back() {
         gid: 61_200,
         other: Some(path("data")),
         link: true,
-        remove: false,
+        ..Directory::default()
     }];
     for _ in 0..2 {
         assert_eq!(run(&plan), Ok(0));
@@ -390,7 +389,7 @@ fn the_folder_of_a_service_is_not_made_through_a_link_of_somebody_else() {
         ..Directory::default()
     }];
     let message = run(&plan).unwrap_err();
-    assert!(message.contains("folders: Too many levels"), "{message}");
+    assert!(message.contains("own/data: Too many levels"), "{message}");
 }
 
 #[test]
