@@ -275,7 +275,7 @@ impl Control {
                 return None;
             }
         };
-        let (rights, uid) = (client.rights, client.uid);
+        let (rights, uid) = (client.rights, client.peer.uid);
         let bytes = buffer.get(..received.length).unwrap_or_default();
         match decode(bytes, received.truncated, rights) {
             Ok(Envelope { id, request, .. }) => Some(Asked {

@@ -203,7 +203,7 @@ fn a_wait_is_answered_with_its_number_whatever_was_asked_since_and_there_is_an_e
     let events = Events::open().unwrap();
     let mut control = Control::open(&path).unwrap();
     let client = connect(&path);
-    control.accept(&events, somebody);
+    control.accept(&events, somebody, |_| None);
     let number = *control.clients.keys().next().unwrap();
     for id in 0..MAX_WAITS as u64 {
         control.wait(number, id, &format!("{id}.service")).unwrap();
