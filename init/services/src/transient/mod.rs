@@ -98,7 +98,7 @@ impl Wanted {
 /// The first number of a task: a multiple of [`TASK_IDS`] among those that are kept for them.
 fn first_id(text: &str) -> Result<u32, String> {
     let first: u32 = text.parse().map_err(|_| USAGE)?;
-    match TASK_NUMBERS.contains(&first) && first % TASK_IDS == 0 {
+    match TASK_NUMBERS.contains(&first) && first.is_multiple_of(TASK_IDS) {
         true => Ok(first),
         false => Err(format!(
             "--ids: {first} is not the first number of a task: they begin at {} and every {TASK_IDS}",

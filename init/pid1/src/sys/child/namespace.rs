@@ -70,9 +70,9 @@ pub(super) fn users(maps: [&[u8]; 2]) -> std::result::Result<RawFd, Failure> {
     if helper == 0 {
         // SAFETY: takes no pointer. It ends with this child, whatever becomes of that.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-        let told = open_own().map_or_else(|Failure(errno)| [-1, errno], |opened| opened);
+        let told = open_own().unwrap_or_else(|Failure(errno)| [-1, errno]);
         let [a, b] = told.map(i32::to_ne_bytes);
-        let _ = rustix::io::write(&tell, &[a, b].as_flattened());
+        let _ = rustix::io::write(&tell, [a, b].as_flattened());
         let _ = rustix::io::read(&wait, &mut [0u8; 1]);
         // SAFETY: ends the process at once.
         unsafe { libc::_exit(0) }
