@@ -205,7 +205,11 @@ fn the_root_of_a_table_is_mounted_and_a_hash_is_held_to() {
 
 #[test]
 fn only_what_the_root_hash_promises_is_mounted() {
-    if !is_possible() || !Path::new("/dev/mapper/control").exists() {
+    if !is_possible() {
+        return;
+    }
+    if !Path::new("/dev/mapper/control").exists() {
+        println!("Skipped: this kernel has no device mapper");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
