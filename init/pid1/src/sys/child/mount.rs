@@ -11,7 +11,7 @@ use rustix::mount::{
 };
 
 use super::{Result, check};
-use crate::unit::spawn::step::{Attributes, Failure, NewFileSystem};
+use crate::unit::spawn::step::{Attributes, DEVICES, Failure, NewFileSystem};
 
 /// A descriptor that is not there: what was to be mounted is missing, and may be.
 pub(super) const NONE: RawFd = -1;
@@ -131,16 +131,6 @@ pub(super) fn new(new: &NewFileSystem) -> Made {
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags).map_err(failure)
 }
 
-/// What a `/dev` holds that harms nobody: devices(4), as the kernel numbers them.
-const DEVICES: [(&CStr, u32, u32); 6] = [
-    (c"null", 1, 3),
-    (c"zero", 1, 5),
-    (c"full", 1, 7),
-    (c"random", 1, 8),
-    (c"urandom", 1, 9),
-    (c"tty", 5, 0),
-];
-
 /// Links and folders of a `/dev`.
 const LINKS: [(&CStr, &CStr); 6] = [
     (c"fd", c"/proc/self/fd"),
@@ -152,7 +142,8 @@ const LINKS: [(&CStr, &CStr); 6] = [
 ];
 const FOLDERS: [&CStr; 4] = [c"pts", c"shm", c"mqueue", c"hugepages"];
 
-/// Fills a new tmpfs as a `/dev`.
+/// Fills a new tmpfs as a `/dev`. A node that may not be made becomes a place to mount it on: the control group is held
+/// to its devices before this child is born in it.
 pub(super) fn devices(tree: RawFd) -> Result {
     let tree = borrow(tree)?;
     // SAFETY: takes no pointer and cannot fail. The mask of the child is set later.
@@ -161,7 +152,13 @@ pub(super) fn devices(tree: RawFd) -> Result {
         let device = rustix::fs::makedev(major, minor);
         let mode = Mode::from_raw_mode(0o666);
         let kind = FileType::CharacterDevice;
-        rustix::fs::mknodat(tree, name, kind, mode, device).map_err(failure)?;
+        match rustix::fs::mknodat(tree, name, kind, mode, device) {
+            Err(rustix::io::Errno::PERM) => {
+                rustix::fs::mknodat(tree, name, FileType::RegularFile, Mode::empty(), 0)
+            }
+            made => made,
+        }
+        .map_err(failure)?;
     }
     for (name, target) in LINKS {
         rustix::fs::symlinkat(target, tree, name).map_err(failure)?;

@@ -9,10 +9,11 @@ use std::io;
 use std::os::fd::RawFd;
 
 use spec_unit::plan::credential::{CredentialFolder, CredentialSource};
+use spec_unit::plan::filter::{DeviceRule, Devices};
 use spec_unit::plan::{Content, ExecPlan, Mount, Mounts};
 
 use super::order::parents;
-use super::step::{Attributes, CredentialText, NewFileSystem, Step};
+use super::step::{Attributes, CredentialText, DEVICES, NewFileSystem, Step};
 use super::text;
 
 /// What nobody can open, made at boot.
@@ -51,6 +52,7 @@ pub(super) fn steps(
     });
     let mut order = Order {
         mounts,
+        devices: plan.cgroup.filters.devices.as_deref(),
         before: Vec::new(),
         held: Vec::new(),
         mounted: Vec::new(),
@@ -96,6 +98,8 @@ fn is_in(path: &str, folder: &str) -> bool {
 /// Steps as they come together.
 struct Order<'a> {
     mounts: &'a Mounts,
+    /// The only devices that the control group may use, if it is held to some.
+    devices: Option<&'a [DeviceRule]>,
     /// In PID 1's root.
     before: Vec<Step>,
     /// In the child's root, before anything is mounted.
@@ -197,18 +201,44 @@ impl Order<'_> {
         Ok(())
     }
 
+    /// What a `/dev` shares with PID 1's, and the nodes that the child may not make in it, as systemd binds them too.
     fn devices(&mut self) -> io::Result<()> {
         for path in SHARED_DEVICES {
-            let slot = self.slot();
-            self.before.push(tree(slot, path, true, true)?);
-            self.mounted.push(Step::Attach {
-                slot,
-                path: text(path)?,
-                attributes: Attributes::default(),
-                missing_ok: true,
-            });
+            self.shared(path)?;
+        }
+        for (name, major, minor) in DEVICES {
+            if !self.may_make(major, minor) {
+                self.shared(&format!("/dev/{}", name.to_string_lossy()))?;
+            }
         }
         Ok(())
+    }
+
+    /// Shows at a path what PID 1 has there, if that is there.
+    fn shared(&mut self, path: &str) -> io::Result<()> {
+        let slot = self.slot();
+        self.before.push(tree(slot, path, true, true)?);
+        self.mounted.push(Step::Attach {
+            slot,
+            path: text(path)?,
+            attributes: Attributes::default(),
+            missing_ok: true,
+        });
+        Ok(())
+    }
+
+    /// Whether the control group's filter surely lets a node of a character device be made.
+    fn may_make(&self, major: u32, minor: u32) -> bool {
+        let numbers = Devices::Number {
+            block: false,
+            major,
+            minor: Some(minor),
+        };
+        self.devices.is_none_or(|rules| {
+            rules
+                .iter()
+                .any(|rule| rule.make && rule.devices == numbers)
+        })
     }
 
     fn credentials(&mut self, folder: &CredentialFolder) -> io::Result<()> {

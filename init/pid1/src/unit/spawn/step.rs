@@ -1,6 +1,6 @@
 //! What a child does to itself between clone and exec, one thing at a time.
 
-use std::ffi::{CString, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::os::fd::RawFd;
 
 use spec_unit::plan::Taken;
@@ -69,6 +69,16 @@ pub(crate) struct Attributes {
     /// MOUNT_ATTR_NOEXEC.
     pub(crate) no_exec: bool,
 }
+
+/// What a `/dev` holds that harms nobody: devices(4), as the kernel numbers them.
+pub(crate) const DEVICES: [(&CStr, u32, u32); 6] = [
+    (c"null", 1, 3),
+    (c"zero", 1, 5),
+    (c"full", 1, 7),
+    (c"random", 1, 8),
+    (c"urandom", 1, 9),
+    (c"tty", 5, 0),
+];
 
 /// One thing a child does to itself.
 #[derive(Debug, Clone, PartialEq)]
