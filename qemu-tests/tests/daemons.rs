@@ -63,7 +63,6 @@ const ONE: Duration = Duration::from_secs(180);
 const ANSWER: Duration = Duration::from_secs(260);
 /// How many lines are shown of a daemon that is not as it should be.
 const LINES: u32 = 15;
-
 /// How many lines of a daemon's journal are looked through for refusals.
 const JOURNAL: u32 = 5000;
 
@@ -131,29 +130,26 @@ impl Node {
         told.map_err(failed).map(|()| journal)
     }
 
-    /// What the image's own unit says on the console behind `about`.
-    fn said(&mut self, unit: &str, about: &str) -> Result<String, Stop> {
+    /// What the image's own unit says on the console: whether it is the first of these, and the line.
+    fn said(&mut self, unit: &str, words: [String; 2]) -> Result<(bool, String), Stop> {
         self.serial.skip_to_end();
         self.api.start(&format!("{unit}.service")).map_err(failed)?;
-        let line = self.serial.wait_for(about, ANSWER)?;
-        let said = line.split_once(about).map(|(_, said)| said.trim());
-        Ok(said.unwrap_or_default().to_owned())
+        // The whole words: the end of the line may not be there yet.
+        let words = words.each_ref().map(String::as_str);
+        let (which, line) = self.serial.wait_for_any(&words, ANSWER)?;
+        Ok((which == 0, line))
     }
 
-    /// The verdict of a daemon's client.
-    fn verdict(&mut self, name: &str) -> Result<String, Stop> {
-        self.said(
-            &format!("daemons-check@{name}"),
-            &format!("daemons: {name}: "),
-        )
+    /// Whether a daemon's client got the right answer, and what it said.
+    fn verdict(&mut self, name: &str) -> Result<(bool, String), Stop> {
+        let words = ["right", "wrong"].map(|word| format!("daemons: {name}: {word}"));
+        self.said(&format!("daemons-check@{name}"), words)
     }
 
     /// Fails unless a daemon's client gets the right answer.
     fn must_answer(&mut self, unit: &str, name: &str) -> Outcome {
-        let verdict = self.verdict(name)?;
-        check(verdict == "right", || {
-            format!("{name}: {verdict}{}", self.last_words(unit))
-        })
+        let (right, said) = self.verdict(name)?;
+        check(right, || format!("{said}{}", self.last_words(unit)))
     }
 }
 
@@ -262,10 +258,9 @@ fn nothing_was_refused(node: &mut Node) -> Outcome {
             )));
         }
     }
-    let said = node.said("daemons-refusals", "daemons: refusals: ")?;
-    check(said == "none", || {
-        format!("refused, by logs of their own: {said}")
-    })
+    let words = ["none", "some"].map(|word| format!("daemons: refusals: {word}"));
+    let (none, said) = node.said("daemons-refusals", words)?;
+    check(none, || said)
 }
 
 /// Stopped, a daemon is inactive, has no control group left and gives its client no answer.
@@ -278,16 +273,12 @@ fn stops(node: &mut Node, unit: &str, name: &str) -> Outcome {
         stopped.active == "inactive" && stopped.result == "success",
         || format!("{}{}", state(&stopped), node.last_words(unit)),
     )?;
-    let group = node.said(
-        &format!("daemons-group@{unit}"),
-        &format!("daemons: group of {unit}.service: "),
-    )?;
-    check(group == "none", || {
-        format!("{unit} is stopped and has {group}")
-    })?;
-    let verdict = node.verdict(name)?;
-    check(verdict.starts_with("wrong"), || {
-        format!("{name} is stopped and its client says: {verdict}")
+    let words = ["none", "/sys"].map(|word| format!("daemons: group of {unit}.service: {word}"));
+    let (none, group) = node.said(&format!("daemons-group@{unit}"), words)?;
+    check(none, || format!("{unit} is stopped and has {group}"))?;
+    let (right, said) = node.verdict(name)?;
+    check(!right, || {
+        format!("{name} is stopped and its client says: {said}")
     })
 }
 
