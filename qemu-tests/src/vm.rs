@@ -53,6 +53,9 @@ pub struct VmSpec {
     pub watchdog: bool,
     /// A PCI Express slot without a card, for [`Vm::plug`].
     pub empty_slot: bool,
+    /// The emulated processor has cmpxchg16b, which some programs take for granted. The guest's kernel must leave it
+    /// alone: `clearcpuid=cx16`.
+    pub cmpxchg16b: bool,
     /// Real-time clock: `utc` or a date such as `2001-01-01T00:00:00`.
     pub clock: String,
 }
@@ -73,6 +76,7 @@ impl VmSpec {
             serial_number: None,
             watchdog: false,
             empty_slot: false,
+            cmpxchg16b: false,
             clock: "utc".into(),
         }
     }
@@ -508,7 +512,7 @@ impl Vm {
         let mut command = Command::new(QEMU);
         command.args(["-nodefaults", "-no-user-config", "-display", "none"]);
         command.args(["-name", &spec.name.replace(',', "_"), "-machine", "q35"]);
-        command.args(accel.arguments());
+        command.args(accel.arguments(self.spec.cmpxchg16b));
         command.args([
             "-smp",
             &spec.cpus.to_string(),

@@ -156,7 +156,8 @@ const LINKS: [(&CStr, &CStr); 6] = [
 ];
 const FOLDERS: [&CStr; 4] = [c"pts", c"shm", c"mqueue", c"hugepages"];
 
-/// Fills a new tmpfs as a `/dev`.
+/// Fills a new tmpfs as a `/dev`. A node that may not be made becomes a place to mount it on: the control group is held
+/// to its devices before this child is born in it.
 pub(super) fn devices(tree: RawFd) -> Result {
     let tree = borrow(tree)?;
     // SAFETY: takes no pointer and cannot fail. The mask of the child is set later.
@@ -165,7 +166,13 @@ pub(super) fn devices(tree: RawFd) -> Result {
         let device = rustix::fs::makedev(major, minor);
         let mode = Mode::from_raw_mode(0o666);
         let kind = FileType::CharacterDevice;
-        rustix::fs::mknodat(tree, name, kind, mode, device).map_err(failure)?;
+        match rustix::fs::mknodat(tree, name, kind, mode, device) {
+            Err(rustix::io::Errno::PERM) => {
+                rustix::fs::mknodat(tree, name, FileType::RegularFile, Mode::empty(), 0)
+            }
+            made => made,
+        }
+        .map_err(failure)?;
     }
     for (name, target) in LINKS {
         rustix::fs::symlinkat(target, tree, name).map_err(failure)?;

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use spec_unit::plan::credential::{CredentialFolder, CredentialSource};
+use spec_unit::plan::filter::{DeviceRule, Devices, HARMLESS_DEVICES};
 use spec_unit::plan::{Content, ExecPlan, Image, Mount, Mounts};
 
 use super::order::{owner, parents};
@@ -54,6 +55,7 @@ pub(super) fn steps(
     let mut order = Order {
         plan,
         mounts,
+        devices: plan.cgroup.filters.devices.as_deref(),
         before: Vec::new(),
         held: Vec::new(),
         mounted: Vec::new(),
@@ -107,6 +109,8 @@ fn is_in(path: &str, folder: &str) -> bool {
 struct Order<'a> {
     plan: &'a ExecPlan,
     mounts: &'a Mounts,
+    /// The only devices that the control group may use, if it is held to some.
+    devices: Option<&'a [DeviceRule]>,
     /// In PID 1's root.
     before: Vec<Step>,
     /// In the child's root, before anything is mounted.
@@ -238,18 +242,44 @@ impl Order<'_> {
         Ok(())
     }
 
+    /// What a `/dev` shares with PID 1's, and the nodes that the child may not make in it, as systemd binds them too.
     fn devices(&mut self) -> io::Result<()> {
         for path in SHARED_DEVICES {
-            let slot = self.slot();
-            self.before.push(tree(slot, path, true, true)?);
-            self.mounted.push(Step::Attach {
-                slot,
-                path: text(path)?,
-                attributes: Attributes::default(),
-                missing_ok: true,
-            });
+            self.shared(path)?;
+        }
+        for (name, major, minor) in HARMLESS_DEVICES {
+            if !self.may_make(major, minor) {
+                self.shared(&format!("/dev/{}", name.to_string_lossy()))?;
+            }
         }
         Ok(())
+    }
+
+    /// Shows at a path what PID 1 has there, if that is there.
+    fn shared(&mut self, path: &str) -> io::Result<()> {
+        let slot = self.slot();
+        self.before.push(tree(slot, path, true, true)?);
+        self.mounted.push(Step::Attach {
+            slot,
+            path: text(path)?,
+            attributes: Attributes::default(),
+            missing_ok: true,
+        });
+        Ok(())
+    }
+
+    /// Whether the control group's filter surely lets a node of a character device be made.
+    fn may_make(&self, major: u32, minor: u32) -> bool {
+        let numbers = Devices::Number {
+            block: false,
+            major,
+            minor: Some(minor),
+        };
+        self.devices.is_none_or(|rules| {
+            rules
+                .iter()
+                .any(|rule| rule.make && rule.devices == numbers)
+        })
     }
 
     fn credentials(&mut self, folder: &CredentialFolder) -> io::Result<()> {

@@ -171,6 +171,24 @@ fn a_dev_of_its_own_has_the_harmless_devices() {
 }
 
 #[test]
+fn a_dev_of_its_own_shows_the_devices_whose_nodes_it_may_not_make() {
+    if !may() {
+        return;
+    }
+    let script = "echo x >/dev/null; test -c /dev/zero; test -c /dev/tty; test ! -e /dev/mem; \
+        test \"$(stat -c %t:%T /dev/urandom)\" = 1:9; test \"$(head -c 8 /dev/zero | wc -c)\" = 8";
+    let mut plan = shell(script);
+    plan.mounts.list = vec![mount("/dev", Content::Devices)];
+    plan.cgroup.filters.devices = Some(Vec::new());
+    // As the filter of a control group refuses it, for this test's own thread.
+    let make = caps::Capability::CAP_MKNOD;
+    caps::drop(None, caps::CapSet::Effective, make).unwrap();
+    let outcome = run(&plan);
+    caps::raise(None, caps::CapSet::Effective, make).unwrap();
+    assert_eq!(outcome, Ok(0));
+}
+
+#[test]
 fn another_root_is_all_there_is() {
     if !may() {
         return;
