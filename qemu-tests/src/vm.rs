@@ -6,7 +6,9 @@
 
 use crate::{
     accel::Accel,
+    disk,
     error::{Error, Result},
+    images::Image,
     process::{self, Identity},
     qmp::Qmp,
     serial::{self, Serial},
@@ -79,6 +81,21 @@ impl VmSpec {
             cmpxchg16b: false,
             clock: "utc".into(),
         }
+    }
+
+    /// A machine of its own with an image on its disk, booted by the kernel directly: no network, no machine config,
+    /// and no cluster. Whatever PID 1 the image has. Makes the folder.
+    pub fn of_image(name: &str, folder: &Path, image: &Image) -> Result<VmSpec> {
+        fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
+        let disk = folder.join("disk.raw");
+        disk::copy(&image.required("raw")?, &disk, 0)?;
+        let mut spec = VmSpec::new(name, folder, image.direct(folder)?);
+        spec.disks.push(Disk {
+            path: disk,
+            bus: DiskBus::Virtio,
+            serial: format!("{name}-disk"),
+        });
+        Ok(spec)
     }
 }
 

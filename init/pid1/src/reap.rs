@@ -30,6 +30,7 @@ pub(crate) fn is_child(pid: i32) -> bool {
 fn exit_status(status: &WaitIdStatus) -> ExitStatus {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => ExitStatus::Exited(code),
+        (None, Some(signal)) if status.dumped() => ExitStatus::Dumped(signal),
         (None, Some(signal)) => ExitStatus::Signaled(signal),
         // Only stops and continues remain, which were not asked for.
         (None, None) => ExitStatus::Exited(255),

@@ -69,6 +69,12 @@ pub struct Unit {
     pub restarts: u32,
     /// systemd's result word.
     pub result: String,
+    /// How the main process of the last run ended, systemd's `ExecMainCode=`: `exited`, `killed`, `dumped`.
+    #[serde(default)]
+    pub exec_main_code: Option<String>,
+    /// Its exit code or signal, systemd's `ExecMainStatus=`.
+    #[serde(default)]
+    pub exec_main_status: Option<i32>,
     /// Why it waits or failed.
     pub reason: Option<String>,
 }

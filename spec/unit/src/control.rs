@@ -178,6 +178,8 @@ pub enum ExitStatus {
     Exited(i32),
     /// Killed by this signal.
     Signaled(i32),
+    /// Killed by this signal, and its memory was written down or handed to whoever asks for it (core(5)).
+    Dumped(i32),
 }
 
 /// The state of one unit, in systemd's words.
@@ -199,7 +201,8 @@ pub struct UnitStatus {
     pub cgroup: Option<String>,
     /// `STATUS=` of sd_notify.
     pub status_text: Option<String>,
-    /// `success`, `exit-code`, `signal`, `timeout`, `watchdog`, `start-limit-hit`, `resources`, `oom-kill`, `condition`.
+    /// `success`, `exit-code`, `signal`, `core-dump`, `timeout`, `watchdog`, `start-limit-hit`, `resources`, `protocol`,
+    /// `oom-kill`, `exec-condition`. What kept it from starting at all is no result, as in systemd: `reason` says it.
     pub result: String,
     /// Last exit of the main process.
     pub exit: Option<ExitStatus>,
@@ -211,6 +214,17 @@ pub struct UnitStatus {
     pub since_monotonic_us: u64,
     /// CLOCK_MONOTONIC microseconds of the last start of the main process.
     pub main_started_monotonic_us: Option<u64>,
+}
+
+impl ExitStatus {
+    /// systemd's word for its kind, and the code or signal.
+    pub fn parts(self) -> (&'static str, i32) {
+        match self {
+            Self::Exited(code) => ("exited", code),
+            Self::Signaled(signal) => ("killed", signal),
+            Self::Dumped(signal) => ("dumped", signal),
+        }
+    }
 }
 
 impl UnitStatus {

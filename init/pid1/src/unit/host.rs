@@ -163,7 +163,7 @@ impl NodeHost {
         if let Some(uid) = self.removers.ended(pid) {
             self.users.release(uid);
         }
-        matches!(status, ExitStatus::Signaled(_)).then(|| {
+        (!matches!(status, ExitStatus::Exited(_))).then(|| {
             format!(
                 "{folder}: not all of the last run is removed, its child ended: {}",
                 describe(status)
@@ -347,12 +347,10 @@ fn variables(service: &Spawn<'_>) -> Vec<(String, String)> {
     if matches!(state.phase, Phase::Stop | Phase::StopPost) {
         add("SERVICE_RESULT", state.result.word().into());
         if let Some(exit) = state.main_exit {
-            let (code, status) = match exit {
-                ExitStatus::Exited(code) => ("exited", code.to_string()),
-                ExitStatus::Signaled(signal) => (
-                    "killed",
-                    signal_name(signal).trim_start_matches("SIG").into(),
-                ),
+            let (code, status) = exit.parts();
+            let status = match exit {
+                ExitStatus::Exited(code) => code.to_string(),
+                _ => signal_name(status).trim_start_matches("SIG").into(),
             };
             add("EXIT_CODE", code.into());
             add("EXIT_STATUS", status);

@@ -162,6 +162,8 @@ pub(crate) enum Outcome {
     ExitCode,
     /// A signal that is not clean.
     Signal,
+    /// A signal whose end was dumped.
+    CoreDump,
     /// It no longer said WATCHDOG=1.
     Watchdog,
     /// The kernel killed it for want of memory.
@@ -188,6 +190,7 @@ impl Outcome {
             Self::Timeout => "timeout",
             Self::ExitCode => "exit-code",
             Self::Signal => "signal",
+            Self::CoreDump => "core-dump",
             Self::Watchdog => "watchdog",
             Self::OomKill => "oom-kill",
             Self::StartLimitHit => "start-limit-hit",
@@ -195,6 +198,14 @@ impl Outcome {
             Self::Assert => "assert",
             Self::ExecCondition => "exec-condition",
             Self::Dependency => "dependency",
+        }
+    }
+
+    /// The same for the status: what kept a unit from starting at all is no result of it in systemd.
+    pub(crate) fn result(self) -> &'static str {
+        match self {
+            Self::Condition | Self::Assert | Self::Dependency => Self::Success.word(),
+            _ => self.word(),
         }
     }
 

@@ -408,6 +408,7 @@ pub(crate) fn describe(status: ExitStatus) -> String {
     match status {
         ExitStatus::Exited(code) => format!("exit code {code}"),
         ExitStatus::Signaled(signal) => signal_name(signal),
+        ExitStatus::Dumped(signal) => format!("{}, core dumped", signal_name(signal)),
     }
 }
 

@@ -498,7 +498,7 @@ impl Supervisor {
             main_pid: state.main,
             cgroup: state.cgroup.clone(),
             status_text: state.status_text.clone(),
-            result: state.result.word().into(),
+            result: state.result.result().into(),
             exit: state.main_exit,
             restarts: state.restarts,
             reason: state

@@ -432,6 +432,7 @@ fn settings_of_a_services_life_are_read() {
         assert!(service.exit_status.is_clean(clean, true), "{clean:?}");
     }
     assert!(service.exit_status.is_clean(ExitStatus::Signaled(15), true));
+    assert!(!service.exit_status.is_clean(ExitStatus::Dumped(15), true));
     assert!(
         !service
             .exit_status

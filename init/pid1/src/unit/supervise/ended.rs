@@ -53,6 +53,7 @@ impl Machine<'_> {
             _ if clean => Outcome::Success,
             ExitStatus::Exited(_) => Outcome::ExitCode,
             ExitStatus::Signaled(_) => Outcome::Signal,
+            ExitStatus::Dumped(_) => Outcome::CoreDump,
         };
         if !clean {
             let message = format!("main process ended: {}", describe(status));
@@ -164,6 +165,7 @@ impl Machine<'_> {
             _ if clean => Outcome::Success,
             ExitStatus::Exited(_) => Outcome::ExitCode,
             ExitStatus::Signaled(_) => Outcome::Signal,
+            ExitStatus::Dumped(_) => Outcome::CoreDump,
         };
         let forking = self.kind() == ServiceType::Forking;
         self.forget_wait();

@@ -577,6 +577,18 @@ fn a_service_that_feeds_no_watchdog_is_aborted_and_restarted() {
 }
 
 #[test]
+fn a_crash_whose_core_went_somewhere_has_a_word_of_its_own() {
+    let mut story = Story::begin("[Service]\nRestart=on-abort\nExecStart=/s\n");
+    story
+        .main_ends(ExitStatus::Dumped(11))
+        .stands(Phase::AutoRestart, Outcome::CoreDump);
+    let mut story = Story::begin("[Service]\nSuccessExitStatus=SIGSEGV\nExecStart=/s\n");
+    story
+        .main_ends(ExitStatus::Dumped(11))
+        .stands(Phase::Dead, Outcome::Success);
+}
+
+#[test]
 fn runtime_max_ends_a_service_as_failed() {
     let mut story = Story::begin("[Service]\nRuntimeMaxSec=7\nExecStart=/s\n");
     story
