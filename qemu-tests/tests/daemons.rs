@@ -250,7 +250,7 @@ fn nothing_was_refused(node: &mut Node) -> Outcome {
         let journal = node.journal(unit, JOURNAL)?;
         let refused = journal.iter().find(|line| {
             let line = line.to_lowercase();
-            line.contains("not permitted") || line.contains("permission denied")
+            line.contains("operation not permitted") || line.contains("permission denied")
         });
         if let Some(line) = refused {
             return Err(Stop::Failed(format!(
