@@ -61,8 +61,11 @@ pub(crate) fn drain() -> bool {
     let Ok(mut queue) = QUEUE.try_lock() else {
         return false;
     };
-    let consoles = queue.iter_mut().flat_map(|queue| &mut queue.consoles);
-    consoles.fold(false, |left, console| console.drain() || left)
+    let mut left = false;
+    for console in queue.iter_mut().flat_map(|queue| &mut queue.consoles) {
+        left |= console.drain();
+    }
+    left
 }
 
 /// Takes a line, if it is one that may wait.

@@ -141,6 +141,7 @@ pub(crate) fn collect(args: &[String]) -> ExitCode {
             let said = match ended(&mut control, name).await {
                 Ok(ExitStatus::Exited(code)) => format!("exited {code}"),
                 Ok(ExitStatus::Signaled(signal)) => format!("signaled {signal}"),
+                Ok(ExitStatus::Dumped(signal)) => format!("dumped {signal}"),
                 Err(message) => {
                     fine = false;
                     format!("failed {message}")
@@ -171,7 +172,7 @@ fn connect() -> Result<Control, String> {
 fn code(status: ExitStatus) -> ExitCode {
     let code = match status {
         ExitStatus::Exited(code) => code,
-        ExitStatus::Signaled(signal) => 128 + signal,
+        ExitStatus::Signaled(signal) | ExitStatus::Dumped(signal) => 128 + signal,
     };
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }

@@ -225,7 +225,7 @@ async fn end(
 fn how(status: UnitStatus) -> RunEnd {
     let (code, signal) = match status.exit {
         Some(ExitStatus::Exited(code)) => (Some(code), None),
-        Some(ExitStatus::Signaled(signal)) => (None, Some(signal)),
+        Some(ExitStatus::Signaled(signal) | ExitStatus::Dumped(signal)) => (None, Some(signal)),
         None => (None, None),
     };
     RunEnd {
