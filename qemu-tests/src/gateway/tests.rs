@@ -224,7 +224,7 @@ fn it_answers_arp_and_ping() {
     let _gateway = Gateway::start(&switch, GATEWAY, 24).unwrap();
     let (_, mut stream) = switch.attach().unwrap();
     stream
-        .set_read_timeout(Some(Duration::from_secs(5)))
+        .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
     let me = [2, 0, 0, 0, 0, 12];
     let arp = [
