@@ -11,6 +11,7 @@ pub mod gpt;
 pub mod modules;
 pub mod path;
 pub mod port;
+pub mod slice;
 pub mod tmpfiles;
 pub mod verity;
 

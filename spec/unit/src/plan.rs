@@ -18,6 +18,7 @@ pub mod identity;
 pub mod keyring;
 pub mod limit;
 pub mod mount;
+pub mod mount_point;
 pub mod namespace;
 pub mod scheduling;
 pub mod seccomp;
