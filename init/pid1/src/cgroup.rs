@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::inotify;
 use spec_unit::plan::{Cgroup, Startup};
 
+pub(crate) mod controller;
 pub(crate) mod device;
+mod slice;
 
-/// Controllers handed down to units, as far as the kernel has them.
-pub(crate) const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 /// Settings that a kernel which cannot swap has no file for: it keeps to the limit all the same.
 const SWAP: [&str; 2] = ["memory.swap.max", "memory.zswap.max"];
 /// Files that hold a share and no limit.
@@ -39,8 +39,8 @@ pub(crate) struct Cgroups {
     pub(crate) starting: bool,
     /// Nobody has looked at the groups yet since another image of PID 1 watched them.
     pub(crate) unseen: bool,
-    /// Controllers that could not be handed down, said once each.
-    missing: BTreeSet<&'static str>,
+    /// Controllers that were handed down.
+    handed: controller::Handed,
 }
 
 impl Cgroups {
@@ -54,7 +54,7 @@ impl Cgroups {
             watches: BTreeMap::new(),
             starting: true,
             unseen: false,
-            missing: BTreeSet::new(),
+            handed: controller::Handed::default(),
         })
     }
 
@@ -67,7 +67,7 @@ impl Cgroups {
     pub(crate) fn create(&mut self, group: &Cgroup, owner: Option<(u32, u32)>) -> io::Result<File> {
         let path = self.path(&group.path);
         if let Some(parent) = Path::new(&group.path).parent() {
-            self.create_parents(parent)?;
+            self.create_parents(parent, &controller::wanted(group))?;
         }
         make(&path)?;
         let furnished = self.furnish(&path, group, owner);
@@ -150,25 +150,16 @@ impl Cgroups {
         Ok(())
     }
 
-    fn create_parents(&mut self, group: &Path) -> io::Result<()> {
+    /// Makes the groups above one, and hands the controllers that it needs down to it.
+    fn create_parents(&mut self, group: &Path, wanted: &[&'static str]) -> io::Result<()> {
         let mut path = self.root.clone();
-        self.hand_down(&path);
+        self.handed.down(&path, wanted);
         for part in group {
             path.push(part);
-            if make(&path)? {
-                self.hand_down(&path);
-            }
+            make(&path)?;
+            self.handed.down(&path, wanted);
         }
         Ok(())
-    }
-
-    /// Hands controllers down. One that cannot be is said; whoever asks for a limit of it is refused then.
-    fn hand_down(&mut self, path: &Path) {
-        for (controller, message) in hand_down(path) {
-            if self.missing.insert(controller) {
-                crate::warning!("{message}");
-            }
-        }
     }
 
     fn watch(&mut self, group: &str) -> io::Result<()> {
@@ -297,6 +288,7 @@ impl Cgroups {
         }
         all.iter().rev().for_each(|path| drop(fs::remove_dir(path)));
         if !self.exists(group) {
+            self.handed.forget(&self.path(group));
             self.unwatch(group);
         }
     }
@@ -382,22 +374,6 @@ fn write(file: &Path, value: &str) -> io::Result<()> {
         .truncate(true)
         .open(file)?
         .write_all(value.as_bytes())
-}
-
-/// Hands the controllers of a group down to those below it; returns what failed.
-fn hand_down(path: &Path) -> Vec<(&'static str, String)> {
-    let words = |file: &str| fs::read_to_string(path.join(file)).unwrap_or_default();
-    let (present, active) = (words("cgroup.controllers"), words("cgroup.subtree_control"));
-    let has = |list: &str, name: &&str| list.split_ascii_whitespace().any(|word| word == *name);
-    let file = path.join("cgroup.subtree_control");
-    CONTROLLERS
-        .into_iter()
-        .filter(|name| has(&present, name) && !has(&active, name))
-        .filter_map(|name| {
-            let cause = write(&file, &format!("+{name}")).err()?;
-            Some((name, format!("{}: +{name}: {cause}", file.display())))
-        })
-        .collect()
 }
 
 fn delegate(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
@@ -575,22 +551,6 @@ mod tests {
             "{message}"
         );
         assert!(!folder.path().join("task.slice/a.service").exists());
-    }
-
-    #[test]
-    fn a_controller_that_cannot_be_handed_down_is_named() {
-        let (folder, _) = tree();
-        fs::write(
-            folder.path().join("cgroup.controllers"),
-            "cpu memory rdma\n",
-        )
-        .unwrap();
-        let failed = hand_down(folder.path());
-        let names: Vec<_> = failed.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["cpu", "memory"]);
-        assert!(failed[0].1.contains("subtree_control: +cpu: "));
-        fs::write(folder.path().join("cgroup.subtree_control"), "cpu memory").unwrap();
-        assert_eq!(hand_down(folder.path()), []);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(crate) enum Right {
     Transient,
     /// Shut the node down.
     Shutdown,
+    /// Tell of devices.
+    Devices,
     /// Execute PID 1 anew, or make it crash.
     Reexecute,
 }
@@ -47,6 +49,7 @@ const EVERYTHING: Rights = Rights {
         Right::Kill,
         Right::Transient,
         Right::Shutdown,
+        Right::Devices,
         Right::Reexecute,
     ],
 };
@@ -81,6 +84,7 @@ fn kind(request: &Request) -> Right {
         Request::Kill { .. } => Right::Kill,
         Request::Run { .. } | Request::Collect { .. } => Right::Transient,
         Request::Shutdown { .. } => Right::Shutdown,
+        Request::Devices { .. } => Right::Devices,
         Request::Reexecute | Request::Crash => Right::Reexecute,
     }
 }
@@ -145,6 +149,11 @@ mod tests {
             Request::Reload { unit: etcd() },
             Request::ResetFailed { unit: etcd() },
             Request::Collect { unit: etcd() },
+            Request::Devices {
+                telling: spec_unit::device::Telling::Begin,
+                devices: Vec::new(),
+                gone: Vec::new(),
+            },
             Request::Reexecute,
             Request::Crash,
             Request::Run {

@@ -12,10 +12,12 @@
 //! PID 1 never waits for what it supervises. Whatever a unit does, the loop turns and the watchdog is fed.
 
 mod condition;
+mod devices;
 mod dynamic_user;
 mod host;
 mod ipc;
 mod job;
+mod mount_point;
 mod node;
 mod pid_file;
 mod request;

@@ -7,6 +7,7 @@ use spec_unit::control::{
     MAX_PACKET, MAX_TEXT_IN_LIST, Reply, Request, ShutdownAction, UnitStatus,
 };
 use spec_unit::directive::dependency::Relation;
+use spec_unit::directive::resource::slice_path;
 use spec_unit::graph::{JobKind, UnitId};
 use spec_unit::name::{UnitName, UnitType};
 use spec_unit::plan::ExecPlan;
@@ -71,6 +72,11 @@ impl Supervisor {
             }
             Request::Run { unit, plan } => self.run_transient(&unit, *plan, asked.fds),
             Request::Collect { unit } => return self.collect(&unit),
+            Request::Devices {
+                telling,
+                devices,
+                gone,
+            } => self.hear_devices(telling, devices, &gone),
             Request::Reexecute => {
                 self.reexecute = true;
                 Ok(())
@@ -149,6 +155,14 @@ impl Supervisor {
             return Err(format!(
                 "{name} is not to be started by hand (RefuseManualStart=)"
             ));
+        }
+        if kind.stops() && unit.kind == UnitType::Device {
+            return Err(format!(
+                "{name} is a device: it stays as long as it is there"
+            ));
+        }
+        if kind.stops() && unit.is_perpetual() {
+            return Err(format!("{name} is always there and cannot be stopped"));
         }
         if kind.stops() && dependencies.refuse_manual_stop {
             return Err(format!(
@@ -272,7 +286,8 @@ impl Supervisor {
             .map(crate::sys::clone::lift)
             .collect::<Result<Vec<_>, _>>();
         let fds = fds.map_err(|cause| format!("file descriptors: {cause}"))?;
-        let id = self.graph.insert(transient(name))?;
+        let unit = self.transient_in(name, &plan.cgroup.path);
+        let id = self.graph.insert(unit)?;
         self.make_room();
         if let Some(state) = self.states.get_mut(id) {
             *state = UnitState {
@@ -287,6 +302,27 @@ impl Supervisor {
             self.graph.forget(id);
         }
         begun
+    }
+
+    /// A unit that is only a plan, in the slice that its group is in, if that is one.
+    pub(super) fn transient_in(&mut self, name: &str, group: &str) -> Unit {
+        let mut unit = transient(name);
+        let parent = group.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let slice = parent.rsplit('/').next().unwrap_or_default();
+        if slice_path(slice).is_ok_and(|path| path == parent)
+            && self.load(slice).is_ok_and(|id| self.is_sound(id))
+        {
+            let at = unit.place();
+            let dependencies = &mut unit.dependencies;
+            dependencies.imply(Relation::Requires, slice, at.clone());
+            dependencies.imply(Relation::After, slice, at);
+        }
+        unit
+    }
+
+    fn is_sound(&self, id: UnitId) -> bool {
+        let unit = self.graph.unit(id);
+        unit.is_some_and(|unit| unit.load == LoadState::Loaded)
     }
 
     /// How a transient unit ended; it is forgotten.

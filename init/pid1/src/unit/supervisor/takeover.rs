@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{OwnedFd, RawFd};
 
 use serde::{Deserialize, Serialize};
+use spec_unit::device::Device;
 use spec_unit::plan::filter::Filters;
 
 use super::super::job::Job;
@@ -96,6 +97,7 @@ enum Line<'a> {
     Unit(&'a str, &'a UnitState, &'a Around),
     Gone(&'a str),
     Rest(&'a Rest),
+    Devices(&'a [&'a Device]),
 }
 
 #[derive(Deserialize)]
@@ -104,6 +106,7 @@ enum ReadLine {
     Unit(String, Box<UnitState>, Box<Around>),
     Gone(String),
     Rest(Box<Rest>),
+    Devices(Vec<Device>),
 }
 
 /// What a mirror says.
@@ -111,6 +114,7 @@ enum ReadLine {
 pub(crate) struct State {
     units: BTreeMap<String, (UnitState, Around)>,
     rest: Rest,
+    devices: Vec<Device>,
 }
 
 impl State {
@@ -133,6 +137,7 @@ impl State {
                 }
                 ReadLine::Gone(name) => drop(state.units.remove(&name)),
                 ReadLine::Rest(rest) => state.rest = *rest,
+                ReadLine::Devices(devices) => state.devices = devices,
             }
         }
         match state.rest.version {

@@ -10,8 +10,11 @@ use spec_unit::unit::Unit;
 
 use super::*;
 
+mod devices;
+mod mounts;
 mod propagation;
 mod requests;
+mod slices;
 mod stored;
 
 pub(super) struct Node {

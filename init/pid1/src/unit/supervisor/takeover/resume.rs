@@ -3,11 +3,11 @@
 use std::os::fd::{OwnedFd, RawFd};
 
 use spec_unit::graph::UnitId;
-use spec_unit::name::UnitName;
+use spec_unit::name::{UnitName, UnitType};
 use spec_unit::unit::Unit;
 
+use super::super::super::devices::Devices;
 use super::super::super::job::Job;
-use super::super::super::request;
 use super::super::super::spawn::{ExecReport, Shared};
 use super::super::super::state::UnitState;
 use super::super::super::supervise::Host as _;
@@ -21,13 +21,18 @@ use crate::reap;
 impl Supervisor {
     /// Goes on with what another image, or a supervisor before, has left.
     pub(crate) fn resume(config: &Config, state: State, fds: &mut Descriptors) -> Result<Self> {
-        let State { units, rest } = state;
+        let State {
+            units,
+            rest,
+            devices,
+        } = state;
         let mut take = |number: Option<RawFd>| number.and_then(|number| fds.remove(&number));
         let (notify, control) = (take(rest.notify), take(rest.control));
         let mut supervisor = Self::open_with(config, notify, control)?;
         let host = &mut supervisor.host;
         (host.idle, host.emptiers, host.removals) = (take(rest.idle), rest.emptiers, rest.removals);
         host.cgroups.starting = rest.starting;
+        supervisor.host.devices = Devices::resume(devices);
         supervisor.shutdown = rest.shutdown;
         supervisor.mirrored.crashes_us = rest.crashes_us;
         for (name, (state, _)) in &units {
@@ -54,6 +59,7 @@ impl Supervisor {
         for (id, _) in jobs.iter().filter(|(_, job)| job.running) {
             supervisor.settle_job(*id, supervisor.phase(*id));
         }
+        supervisor.mounts_changed();
         // What has ended and changed meanwhile nobody tells of.
         supervisor.unreaped = true;
         supervisor.host.cgroups.unseen = true;
@@ -72,10 +78,9 @@ impl Supervisor {
                 Err(message) => crate::error!("{name} cannot be loaded again: {message}"),
             }
         }
-        let unit = if transient {
-            request::transient(name)
-        } else {
-            Unit::new(name, parsed.kind)
+        let unit = match &state.plan {
+            Some(plan) => self.transient_in(name, &plan.cgroup.path),
+            None => Unit::new(name, parsed.kind),
         };
         if let Err(message) = self.graph.insert(unit) {
             crate::error!("{name}: {message}");
@@ -123,7 +128,11 @@ impl Supervisor {
             if let Some(filters) = around.held {
                 host.held.insert(group.clone(), filters);
             }
-            if let Err(cause) = host.cgroups.watch_again(group) {
+            let kind = self.graph.unit(id).map(|unit| unit.kind);
+            // A slice is down when it was told to stop, not when its last process has ended.
+            if kind != Some(UnitType::Slice)
+                && let Err(cause) = host.cgroups.watch_again(group)
+            {
                 crate::debug!("{group}: {cause}; it is not watched");
             }
         }
