@@ -8,6 +8,8 @@
 //! | 3 | this machine lacks something (`bedplate doctor` says what) |
 //! | 4 | there is no such cluster, or it is not running |
 //! | 5 | not ready in the time given |
+//!
+//! `run` and `wait` end with the exit code of the program on the node.
 
 use std::fmt;
 
@@ -24,6 +26,13 @@ pub(crate) enum Error {
     NotRunning(String),
     /// Time ran out.
     NotReady(String),
+    /// A program that was run on a node has not ended well.
+    Program {
+        /// How it has.
+        message: String,
+        /// Its exit code, or 128 and the number of the signal that killed it.
+        code: u8,
+    },
 }
 
 impl Error {
@@ -40,6 +49,7 @@ impl Error {
             Self::Missing(_) => 3,
             Self::NotRunning(_) => 4,
             Self::NotReady(_) => 5,
+            Self::Program { code, .. } => *code,
         }
     }
 }
@@ -51,7 +61,8 @@ impl fmt::Display for Error {
             | Self::Usage(message)
             | Self::Missing(message)
             | Self::NotRunning(message)
-            | Self::NotReady(message) => f.write_str(message),
+            | Self::NotReady(message)
+            | Self::Program { message, .. } => f.write_str(message),
         }
     }
 }

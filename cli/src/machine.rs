@@ -23,6 +23,8 @@ pub(crate) enum Area {
     Run,
     /// Tests that hold our output against other people's tools.
     Test,
+    /// Fuzzing what PID 1 reads.
+    Fuzz,
 }
 
 /// How a need is seen to be met.
@@ -36,6 +38,8 @@ enum Probe {
     Toolchain,
     /// The Rust target of the node, for that toolchain.
     RustTarget,
+    /// rustup's component llvm-tools, for that toolchain.
+    LlvmTools,
 }
 
 /// One thing this machine must have.
@@ -64,7 +68,7 @@ const fn program(
 }
 
 /// Everything, in the order in which it is installed and shown.
-const NEEDS: [Need; 13] = [
+const NEEDS: [Need; 15] = [
     program(
         "cc",
         &["gcc", "libc6-dev"],
@@ -121,7 +125,18 @@ const NEEDS: [Need; 13] = [
         "checks verity trees",
     ),
     program("objdump", &["binutils"], Area::Test, "reads UKIs"),
+    program("c++", &["g++"], Area::Fuzz, "compiles libFuzzer"),
+    Need {
+        name: LLVM_TOOLS,
+        why: "count the lines that fuzzers reach",
+        area: Area::Fuzz,
+        probe: Probe::LlvmTools,
+        packages: &[],
+    },
 ];
+
+/// The component's name at rustup.
+const LLVM_TOOLS: &str = "llvm-tools";
 
 /// The machine as the probes see it; a fake one stands in tests.
 trait Host {
@@ -140,6 +155,8 @@ struct Toolchain {
     present: bool,
     /// Its standard library for the node's target is there.
     target: bool,
+    /// Its LLVM tools are there.
+    llvm_tools: bool,
 }
 
 /// A need and whether it is met.
@@ -175,7 +192,9 @@ impl Need {
 }
 
 fn examine(host: &dyn Host, areas: &[Area]) -> Vec<Finding> {
-    let toolchain = areas.contains(&Area::Build).then(|| host.toolchain());
+    let asked = [Area::Build, Area::Fuzz];
+    let asked = asked.iter().any(|area| areas.contains(area));
+    let toolchain = asked.then(|| host.toolchain());
     NEEDS
         .iter()
         .filter(|need| areas.contains(&need.area))
@@ -187,6 +206,9 @@ fn examine(host: &dyn Host, areas: &[Area]) -> Vec<Finding> {
                     .as_ref()
                     .is_some_and(|toolchain| toolchain.present),
                 Probe::RustTarget => toolchain.as_ref().is_some_and(|toolchain| toolchain.target),
+                Probe::LlvmTools => toolchain
+                    .as_ref()
+                    .is_some_and(|toolchain| toolchain.llvm_tools),
             };
             Finding { need, present }
         })
@@ -244,11 +266,10 @@ fn plan(host: &dyn Host, findings: &[Finding]) -> Result<Vec<Step>, Error> {
         steps.extend([Step::new(&update), Step::new(&install)]);
     }
     let wants = |probe: fn(&Probe) -> bool| missing.iter().any(|need| probe(&need.probe));
-    let (toolchain, target) = (
-        wants(|probe| matches!(probe, Probe::Toolchain)),
-        wants(|probe| matches!(probe, Probe::RustTarget)),
-    );
-    if toolchain || target {
+    let toolchain = wants(|probe| matches!(probe, Probe::Toolchain));
+    let llvm_tools = wants(|probe| matches!(probe, Probe::LlvmTools));
+    let target = toolchain || wants(|probe| matches!(probe, Probe::RustTarget));
+    if target || llvm_tools {
         let pinned = host.toolchain().pinned;
         if !host.has_program("rustup") {
             return Err(Error::Missing(format!(
@@ -266,14 +287,17 @@ fn plan(host: &dyn Host, findings: &[Finding]) -> Result<Vec<Step>, Error> {
                 "minimal",
             ]));
         }
-        steps.push(Step::new(&[
+        let words = ["rustup", "target", "add", "--toolchain", &pinned, TARGET];
+        steps.extend(target.then(|| Step::new(&words)));
+        let words = [
             "rustup",
-            "target",
+            "component",
             "add",
             "--toolchain",
             &pinned,
-            TARGET,
-        ]));
+            LLVM_TOOLS,
+        ];
+        steps.extend(llvm_tools.then(|| Step::new(&words)));
     }
     Ok(steps)
 }
@@ -415,10 +439,13 @@ impl Host for ThisMachine<'_> {
         let present = said(&["--version"]).split_whitespace().nth(1) == Some(pinned.as_str());
         let folder = said(&["--print", "target-libdir", "--target", TARGET]);
         let target = present && Path::new(folder.trim_end()).is_dir();
+        let llvm_tools = present
+            && llvm_tools(self.root).is_some_and(|folder| folder.join("llvm-cov").is_file());
         Toolchain {
             pinned,
             present,
             target,
+            llvm_tools,
         }
     }
 
@@ -439,6 +466,15 @@ fn rustc(root: &Path, arguments: &[&str]) -> Option<String> {
         .status
         .success()
         .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// What this machine's own programs are built for.
+pub(crate) const HOST: &str = "x86_64-unknown-linux-gnu";
+
+/// Where the pinned toolchain has its LLVM tools, if it has them.
+pub(crate) fn llvm_tools(root: &Path) -> Option<PathBuf> {
+    let libraries = rustc(root, &["--print", "target-libdir", "--target", HOST])?;
+    Some(Path::new(libraries.trim_end()).parent()?.join("bin"))
 }
 
 fn pinned_channel(text: &str) -> Option<String> {
@@ -499,6 +535,7 @@ mod tests {
                 pinned: "1.95.0".into(),
                 present: self.toolchain.0,
                 target: self.toolchain.1,
+                llvm_tools: false,
             }
         }
         fn is_root(&self) -> bool {
@@ -587,6 +624,20 @@ mod tests {
             [
                 "rustup toolchain install 1.95.0 --profile minimal",
                 "rustup target add --toolchain 1.95.0 x86_64-unknown-linux-musl",
+            ]
+        );
+    }
+
+    #[test]
+    fn fuzzing_brings_a_compiler_and_llvms_tools() {
+        let mut host = Fake::fresh_debian();
+        host.toolchain = (true, true);
+        let steps = planned(&host, &[Area::Fuzz]).expect("plan");
+        assert_eq!(
+            steps[1..],
+            [
+                "apt-get install --yes --no-install-recommends g++",
+                "rustup component add --toolchain 1.95.0 llvm-tools",
             ]
         );
     }

@@ -33,7 +33,7 @@ use places::Places;
 pub(crate) const TARGET: &str = "x86_64-unknown-linux-musl";
 
 /// Compiles C for [`TARGET`]; named so that no other one that may be installed is taken.
-const C_COMPILER: &str = "musl-gcc";
+pub(crate) const C_COMPILER: &str = "musl-gcc";
 
 /// Package, binary.
 const PROGRAMS: [(&str, &str); 3] = [

@@ -181,25 +181,42 @@ impl Http {
         T: DeserializeOwned + Send + 'static,
     {
         let response = self.send(Method::GET, path, None::<&()>, None).await?;
+        Ok(self.lines(response))
+    }
+
+    /// POST of JSON, the answer as newline-delimited JSON, without a deadline.
+    pub async fn stream_post<B: Serialize + ?Sized, T>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<impl Stream<Item = Result<T, Error>> + Send + use<B, T>, Error>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let response = self.send(Method::POST, path, Some(body), None).await?;
+        Ok(self.lines(response))
+    }
+
+    fn lines<T>(&self, response: Response) -> impl Stream<Item = Result<T, Error>> + Send + use<T>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
         let http = self.clone();
         let lines = Lines {
             bytes: response.bytes_stream().boxed(),
             buffer: Vec::new(),
             ended: false,
         };
-        Ok(futures_util::stream::unfold(
-            (lines, http),
-            |(mut lines, http)| async move {
-                match lines.next().await {
-                    Ok(Some(line)) => Some((http.json(&line), (lines, http))),
-                    Ok(None) => None,
-                    Err(reason) => {
-                        lines.ended = true;
-                        Some((Err(http.unreadable(&reason)), (lines, http)))
-                    }
+        futures_util::stream::unfold((lines, http), |(mut lines, http)| async move {
+            match lines.next().await {
+                Ok(Some(line)) => Some((http.json(&line), (lines, http))),
+                Ok(None) => None,
+                Err(reason) => {
+                    lines.ended = true;
+                    Some((Err(http.unreadable(&reason)), (lines, http)))
                 }
-            },
-        ))
+            }
+        })
     }
 
     async fn send<B: Serialize + ?Sized>(

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::stream::Stream;
-use spec_api::{ConfigView, EtcdMember, LogEntry, LogQuery, NodeStatus, Unit};
+use spec_api::{
+    ConfigView, EtcdMember, LogEntry, LogQuery, NodeStatus, RunEvent, RunRequest, Unit,
+};
 
 pub use crate::http::Error;
 use crate::http::Http;
@@ -105,6 +107,23 @@ impl NodeClient {
             .await
     }
 
+    /// `POST /v1/run`: what is told of the program, to its end.
+    pub async fn run(
+        &self,
+        request: &RunRequest,
+    ) -> Result<impl Stream<Item = Result<RunEvent, Error>> + Send + use<>, Error> {
+        self.http.stream_post("/v1/run", request).await
+    }
+
+    /// `POST /v1/units/{name}/collect`: how a program that was run before has ended, once it has.
+    pub async fn collect(
+        &self,
+        name: &str,
+    ) -> Result<impl Stream<Item = Result<RunEvent, Error>> + Send + use<>, Error> {
+        let path = format!("/v1/units/{}/collect", encoded(name));
+        self.http.stream_post(&path, &()).await
+    }
+
     /// `GET /v1/logs`: what is there, then, when following, what comes.
     pub async fn logs(
         &self,
@@ -184,7 +203,9 @@ fn query_string(query: &LogQuery) -> String {
 /// The same client for programs without an async runtime.
 pub mod blocking {
     use futures_util::StreamExt;
-    use spec_api::{ConfigView, EtcdMember, LogEntry, LogQuery, NodeStatus, Unit};
+    use spec_api::{
+        ConfigView, EtcdMember, LogEntry, LogQuery, NodeStatus, RunEvent, RunRequest, Unit,
+    };
 
     use super::{Error, Target};
 
@@ -240,6 +261,40 @@ pub mod blocking {
         /// `POST /v1/units/{name}/kill`: a signal to every process of the unit.
         pub fn kill(&self, name: &str, signal: i32) -> Result<(), Error> {
             self.runtime.block_on(self.client.kill(name, signal))
+        }
+
+        /// `POST /v1/run`: calls `each` with what is told, until it says `false` or the stream ends.
+        pub fn run(
+            &self,
+            request: &RunRequest,
+            mut each: impl FnMut(RunEvent) -> bool,
+        ) -> Result<(), Error> {
+            self.runtime.block_on(async {
+                let mut events = std::pin::pin!(self.client.run(request).await?);
+                while let Some(event) = events.next().await {
+                    if !each(event?) {
+                        break;
+                    }
+                }
+                Ok(())
+            })
+        }
+
+        /// `POST /v1/units/{name}/collect`, likewise.
+        pub fn collect(
+            &self,
+            name: &str,
+            mut each: impl FnMut(RunEvent) -> bool,
+        ) -> Result<(), Error> {
+            self.runtime.block_on(async {
+                let mut events = std::pin::pin!(self.client.collect(name).await?);
+                while let Some(event) = events.next().await {
+                    if !each(event?) {
+                        break;
+                    }
+                }
+                Ok(())
+            })
         }
 
         /// `GET /v1/logs`: calls `each` per entry, until it says `false` or the stream ends.

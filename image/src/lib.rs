@@ -28,6 +28,7 @@ pub mod kernel_config;
 mod keyring;
 pub mod lock;
 mod manifest;
+pub mod memory_root;
 pub mod mirror;
 mod numbers;
 mod output;

@@ -315,7 +315,8 @@ fn run_triggers(
     }
     // Lines that have no effect on a node are the packages' business, not a person's.
     tmpfiles::run(tree, accounts, &parts.release.fields()).map_err(Error::Inputs)?;
-    for warning in units::run(&parts.recipe.units, tree).map_err(Error::Inputs)? {
+    let ours = units::are_ours(&parts.recipe.kernel);
+    for warning in units::run(&parts.recipe.units, ours, tree).map_err(Error::Inputs)? {
         progress.warn(&warning);
     }
     Ok(())

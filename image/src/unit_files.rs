@@ -50,7 +50,8 @@ pub fn of_packages(
         .collect()
 }
 
-fn newest(
+/// The newest of each package that a recipe's suites have now.
+pub(crate) fn newest(
     recipe: &Recipe,
     fetcher: &Fetcher,
     names: &[&str],

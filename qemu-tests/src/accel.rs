@@ -69,18 +69,19 @@ impl Accel {
         if works { Accel::Kvm } else { Accel::Tcg }
     }
 
-    /// QEMU's arguments for it.
-    pub(crate) fn arguments(self) -> &'static [&'static str] {
+    /// QEMU's arguments for it; [`VmSpec::cmpxchg16b`](crate::VmSpec::cmpxchg16b) says what the flag means.
+    pub(crate) fn arguments(self, cmpxchg16b: bool) -> [&'static str; 4] {
         match self {
-            Accel::Kvm => &["-accel", "kvm", "-cpu", "host"],
+            Accel::Kvm => ["-accel", "kvm", "-cpu", "host"],
             // Guest kernels since 6.12 panicked on QEMU 7.2's cmpxchg16b; five-level paging only costs time; and AVX,
             // emulated, is slower than what programs have beside it: with it a node needed 0.3 s longer to etcd.
-            Accel::Tcg => &[
-                "-accel",
-                "tcg,thread=multi",
-                "-cpu",
-                "max,-cx16,-la57,-avx,-avx2,-fma,-f16c",
-            ],
+            Accel::Tcg => {
+                let processor = match cmpxchg16b {
+                    true => "max,-la57,-avx,-avx2,-fma,-f16c",
+                    false => "max,-cx16,-la57,-avx,-avx2,-fma,-f16c",
+                };
+                ["-accel", "tcg,thread=multi", "-cpu", processor]
+            }
         }
     }
 }
@@ -131,7 +132,7 @@ fn boots(accel: Accel, patience: Duration) -> Result<bool> {
         .current_dir(folder.path())
         .args(["-nodefaults", "-no-user-config", "-display", "none"])
         .args(["-machine", "q35", "-m", "128"])
-        .args(accel.arguments())
+        .args(accel.arguments(false))
         .args(["-drive", &flash, "-serial", "file:serial"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())

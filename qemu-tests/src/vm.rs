@@ -6,7 +6,9 @@
 
 use crate::{
     accel::Accel,
+    disk,
     error::{Error, Result},
+    images::Image,
     process::{self, Identity},
     qmp::Qmp,
     serial::{self, Serial},
@@ -53,6 +55,9 @@ pub struct VmSpec {
     pub watchdog: bool,
     /// A PCI Express slot without a card, for [`Vm::plug`].
     pub empty_slot: bool,
+    /// The emulated processor has cmpxchg16b, which some programs take for granted. The guest's kernel must leave it
+    /// alone: `clearcpuid=cx16`.
+    pub cmpxchg16b: bool,
     /// Real-time clock: `utc` or a date such as `2001-01-01T00:00:00`.
     pub clock: String,
 }
@@ -73,8 +78,24 @@ impl VmSpec {
             serial_number: None,
             watchdog: false,
             empty_slot: false,
+            cmpxchg16b: false,
             clock: "utc".into(),
         }
+    }
+
+    /// A machine of its own with an image on its disk, booted by the kernel directly: no network, no machine config,
+    /// and no cluster. Whatever PID 1 the image has. Makes the folder.
+    pub fn of_image(name: &str, folder: &Path, image: &Image) -> Result<VmSpec> {
+        fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
+        let disk = folder.join("disk.raw");
+        disk::copy(&image.required("raw")?, &disk, 0)?;
+        let mut spec = VmSpec::new(name, folder, image.direct(folder)?);
+        spec.disks.push(Disk {
+            path: disk,
+            bus: DiskBus::Virtio,
+            serial: format!("{name}-disk"),
+        });
+        Ok(spec)
     }
 }
 
@@ -508,7 +529,7 @@ impl Vm {
         let mut command = Command::new(QEMU);
         command.args(["-nodefaults", "-no-user-config", "-display", "none"]);
         command.args(["-name", &spec.name.replace(',', "_"), "-machine", "q35"]);
-        command.args(accel.arguments());
+        command.args(accel.arguments(self.spec.cmpxchg16b));
         command.args([
             "-smp",
             &spec.cpus.to_string(),

@@ -1,16 +1,19 @@
 //! One node: how it boots, what it says of a bad start, how it goes down.
 
+use client::node::blocking::NodeClient;
 use qemu_tests::{
     Cluster, ClusterSpec, Vm, VmSpec,
     cluster::{BootWay, ConfigWay},
     runner::{self, Context, Outcome, Stop, Test, check},
     vm::{Credential, Disk, DiskBus, Via},
 };
+use spec_api::{LogQuery, OutputStream, RunEnd, RunEvent, RunRequest};
 use std::{
     ffi::OsStr,
     fs,
     process::{Command, ExitCode},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 const TESTS: &[Test] = &[
@@ -81,6 +84,24 @@ const TESTS: &[Test] = &[
         2,
         500,
         pid_1_executes_itself_anew_and_loses_nothing,
+    ),
+    Test::new(
+        "a_killed_journal_loses_no_line_of_a_service",
+        2,
+        500,
+        a_killed_journal_loses_no_line_of_a_service,
+    ),
+    Test::new(
+        "five_hundred_transient_units_leave_nothing_behind",
+        2,
+        1200,
+        five_hundred_transient_units_leave_nothing_behind,
+    ),
+    Test::new(
+        "an_operator_runs_programs_without_privileges",
+        2,
+        500,
+        an_operator_runs_programs_without_privileges,
     ),
 ];
 
@@ -297,6 +318,11 @@ fn twenty_boots_in_a_row(context: &Context) -> Outcome {
 
 /// Boots the image whose units check themselves, and waits for what the one of this name says.
 fn self_checked(context: &Context, unit: &str) -> Result<String, Stop> {
+    self_checking(context, unit).map(|(_, said)| said)
+}
+
+/// The same, with the machine as it runs on.
+fn self_checking(context: &Context, unit: &str) -> Result<(Cluster, String), Stop> {
     let mut spec = ClusterSpec::new("o", &context.folder.join("o"), context.image("test")?);
     spec.masters = 1;
     spec.boot = BootWay::Direct;
@@ -305,7 +331,163 @@ fn self_checked(context: &Context, unit: &str) -> Result<String, Stop> {
     let mut serial = cluster.node_mut(0)?.vm().serial();
     let said = serial.wait_for(&format!("{unit}:"), Duration::from_secs(400))?;
     context.say(&said);
-    Ok(said)
+    Ok((cluster, said))
+}
+
+/// The image whose units check themselves, of which only the one for `test` does.
+fn quiet(context: &Context, test: &str) -> Result<Cluster, Stop> {
+    let mut spec = ClusterSpec::new("o", &context.folder.join("o"), context.image("test")?);
+    spec.masters = 1;
+    spec.boot = BootWay::Direct;
+    spec.cpus = 2;
+    spec.memory_mib = 2048;
+    let mut cluster = Cluster::create(spec)?;
+    let vm = cluster.node_mut(0)?.vm();
+    if let qemu_tests::Boot::Direct { cmdline, .. } = &mut vm.spec_mut().boot {
+        cmdline.push_str(&format!(" bedplate-test={test}"));
+    }
+    Ok(cluster)
+}
+
+/// What a program wrote to its standard output and error, and how it ended.
+#[derive(Default)]
+struct Ran {
+    output: String,
+    error: String,
+    end: RunEnd,
+}
+
+/// A script as an operator has it run; `started` hears of its unit.
+fn run(
+    api: &NodeClient,
+    properties: &[&str],
+    script: &str,
+    started: impl Fn(&str),
+) -> Result<Ran, Stop> {
+    let request = RunRequest {
+        command: ["/usr/bin/bash", "-c", script].map(String::from).into(),
+        properties: properties.iter().map(ToString::to_string).collect(),
+        ..RunRequest::default()
+    };
+    let mut ran = Ran::default();
+    let mut failure = None;
+    let told = api.run(&request, |event| {
+        match event {
+            RunEvent::Started(unit) => started(&unit.unit),
+            RunEvent::Output(written) => {
+                let bytes = spec_unit::value::base64(&written.data).unwrap_or_default();
+                let to = match written.stream {
+                    OutputStream::Output => &mut ran.output,
+                    OutputStream::Error => &mut ran.error,
+                };
+                to.push_str(&String::from_utf8_lossy(&bytes));
+            }
+            RunEvent::Ended(end) => ran.end = end,
+            RunEvent::Failed(message) => failure = Some(message),
+        }
+        true
+    });
+    told.map_err(|error| Stop::Failed(error.to_string()))?;
+    failure.map_or(Ok(ran), |message| Err(Stop::Failed(message)))
+}
+
+fn an_operator_runs_programs_without_privileges(context: &Context) -> Outcome {
+    let mut cluster = quiet(context, "none")?;
+    cluster.start()?;
+    context.wait_ready(&mut cluster)?;
+    let api = cluster.node(0)?.api()?;
+    let nothing = |_: &str| {};
+
+    let script = "while read -r key value; do case $key in Uid:|Groups:|Cap*|NoNewPrivs:) echo $key $value;; esac; \
+        done </proc/self/status; echo wrong >&2; cat /var/lib/bedplate/trust/* ; exit 7";
+    let ran = run(&api, &[], script, nothing)?;
+    context.say(&ran.output);
+    let none = ["CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"];
+    let mut none = none.map(|set| format!("{set} 0000000000000000"));
+    let held = none.iter_mut().all(|line| ran.output.contains(&*line));
+    let user = ran.output.contains("Uid: 6") && ran.output.contains("NoNewPrivs: 1");
+    let denied = ran.error.starts_with("wrong\n") && ran.error.contains("Permission denied");
+    let end = (ran.end.code, ran.end.result.as_str());
+    check(
+        held && user && denied && end == (Some(7), "exit-code"),
+        || format!("{} {} {end:?}", ran.output, ran.error),
+    )?;
+
+    context.say("directives are walls");
+    let walls = [
+        "PrivateNetwork=yes",
+        "ProtectSystem=strict",
+        "MemoryMax=64M",
+    ];
+    let script = "mapfile -t links </proc/net/dev; read -r _ _ group </proc/self/cgroup; echo ${#links[@]}; \
+        cat /sys/fs/cgroup/task.slice/run-*/memory.max; touch /var/tmp/x";
+    let ran = run(&api, &walls, script, nothing)?;
+    let walled = ran.output == "3\n67108864\n" && ran.error.contains("Read-only file system");
+    check(walled, || format!("{} {}", ran.output, ran.error))?;
+
+    for (property, said) in [
+        ("User=bedplate-journal", "credentials"),
+        ("StandardInput=file:/etc/shadow", "stdio.input"),
+        ("BindPaths=/var/lib/bedplate:/mnt", "mounts.list"),
+        ("StateDirectory=x", "directories"),
+        ("Nice=-5", "nice"),
+        ("Restart=always", "Restart="),
+    ] {
+        match run(&api, &[property], "echo no", nothing) {
+            Err(Stop::Failed(message)) if message.contains(said) => context.say(&message),
+            Err(stop) => return Err(stop),
+            Ok(ran) => check(false, || format!("{property}: {}", ran.output))?,
+        }
+    }
+
+    context.say("a signal goes to the program");
+    let other = cluster.node(0)?.api()?;
+    let ran = run(&api, &[], "sleep 1000", |unit| {
+        // It is a child a moment later.
+        for _ in 0..100 {
+            if other.kill(unit, 2).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    })?;
+    check(ran.end.signal == Some(2), || format!("{:?}", ran.end))?;
+
+    context.say("an operator goes away, and another one learns the end");
+    let request = RunRequest {
+        unit: Some("left.service".into()),
+        command: ["/usr/bin/bash", "-c", "sleep 3; exit 9"]
+            .map(String::from)
+            .into(),
+        ..RunRequest::default()
+    };
+    let failed = |error: client::node::Error| Stop::Failed(error.to_string());
+    api.run(&request, |_| false).map_err(failed)?;
+    let again = api.run(&request, |_| true).err();
+    check(again.is_some(), || "its name is free".into())?;
+    let mut end = None;
+    let each = |event| {
+        end = Some(event);
+        true
+    };
+    other.collect("left.service", each).map_err(failed)?;
+    let well = matches!(&end, Some(RunEvent::Ended(end)) if end.code == Some(9));
+    check(well, || format!("{end:?}"))
+}
+
+/// The image's own unit runs them all at once, kills clients of theirs, has PID 1 execute itself anew, and compares what
+/// there is with what there was.
+fn five_hundred_transient_units_leave_nothing_behind(context: &Context) -> Outcome {
+    let mut cluster = quiet(context, "transient")?;
+    cluster.start()?;
+    let mut serial = cluster.node_mut(0)?.vm().serial();
+    for step in ["500 run after", "500 collected within", "500 units in"] {
+        let patterns = [&format!("test-transient: {step}"), "test-transient: failed"];
+        let (which, said) = serial.wait_for_any(&patterns, Duration::from_secs(900))?;
+        context.say(&said);
+        check(which == 0, || said)?;
+    }
+    Ok(())
 }
 
 /// The image's own unit makes them and counts what is left.
@@ -330,4 +512,33 @@ fn a_forking_service_is_named_by_its_file(context: &Context) -> Outcome {
 fn pid_1_executes_itself_anew_and_loses_nothing(context: &Context) -> Outcome {
     let said = self_checked(context, "test-reexec")?;
     check(said.contains("nothing was lost"), || said)
+}
+
+/// The image's own unit kills the journal again and again, and writes to the stream that it began with.
+fn a_killed_journal_loses_no_line_of_a_service(context: &Context) -> Outcome {
+    let (mut cluster, said) = self_checking(context, "test-journal")?;
+    check(said.contains("four lines were written"), || said)?;
+    let api = cluster.node_mut(0)?.api()?;
+    let query = LogQuery {
+        unit: Some("test-journal.service".into()),
+        lines: Some(50),
+        ..LogQuery::default()
+    };
+    let expected: Vec<String> = (0..4).map(|number| format!("line {number}")).collect();
+    let deadline = Instant::now() + Duration::from_secs(100);
+    loop {
+        let mut lines = Vec::new();
+        // Until the node answers there are none.
+        let told = api.logs(&query, |entry| {
+            lines.extend(Some(entry.message).filter(|line| line.starts_with("line ")));
+            true
+        });
+        if told.is_ok() && lines == expected {
+            return Ok(());
+        }
+        check(Instant::now() < deadline, || {
+            format!("the journal has {lines:?}, expected {expected:?}")
+        })?;
+        thread::sleep(Duration::from_secs(2));
+    }
 }

@@ -8,6 +8,7 @@ mod console;
 mod daemon;
 mod doctor;
 mod down;
+mod fuzz;
 mod kernel;
 mod lock;
 mod logs;
@@ -15,6 +16,7 @@ mod measure;
 mod ps;
 mod reboot;
 mod restart;
+mod run;
 mod status;
 mod test;
 mod unit;
@@ -26,7 +28,8 @@ use crate::exit::Error;
 use crate::output::Output;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 this machine lacks something, \
-4 no such cluster or not running, 5 not ready in time.";
+4 no such cluster or not running, 5 not ready in time. \
+run and wait end with the exit code of the program on the node.";
 
 /// Build immutable node images and run clusters of them.
 #[derive(Debug, Parser)]
@@ -46,6 +49,8 @@ enum Command {
     Ps(ps::Args),
     Logs(logs::Args),
     Restart(restart::Args),
+    Run(run::Args),
+    Wait(run::WaitArgs),
     Console(console::Args),
     Reboot(reboot::Args),
     Down(down::Args),
@@ -55,6 +60,7 @@ enum Command {
     Kernel(kernel::Args),
     Unit(unit::Args),
     Test(test::Args),
+    Fuzz(fuzz::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -72,6 +78,8 @@ pub(crate) fn run(cli: &Cli, output: &Output) -> Result<(), Error> {
         Command::Ps(args) => ps::run(args, output),
         Command::Logs(args) => logs::run(args, output),
         Command::Restart(args) => restart::run(args, output),
+        Command::Run(args) => run::run(args, output),
+        Command::Wait(args) => run::wait(args, output),
         Command::Console(args) => console::run(args, output),
         Command::Reboot(args) => reboot::run(args, output),
         Command::Down(args) => down::run(args, output),
@@ -81,6 +89,7 @@ pub(crate) fn run(cli: &Cli, output: &Output) -> Result<(), Error> {
         Command::Kernel(args) => kernel::run(args, output),
         Command::Unit(args) => unit::run(args, output),
         Command::Test(args) => test::run(args, output),
+        Command::Fuzz(args) => fuzz::run(args, output),
         Command::Doctor(args) => doctor::run(args, output),
         Command::Bench(args) => bench::run(args, output),
         Command::Measure(args) => measure::run(args),

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use spec_layout::glob;
-use spec_recipe::Units;
+use spec_layout::command_line::{self, CommandLine};
+use spec_layout::{glob, path};
+use spec_recipe::{Kernel, Units};
 use spec_unit::check::{check, install_links};
 use spec_unit::finding::Severity;
 use spec_unit::load::{EntryKind, FOLDERS, UnitSource};
@@ -81,8 +82,16 @@ fn named(files: &Files<'_>, enable: &[String]) -> Result<Vec<String>, String> {
     Ok(units)
 }
 
-/// Makes the links that enable the recipe's units, then checks everything that a boot starts. Gives warnings.
-pub(crate) fn run(units: &Units, tree: &mut Tree) -> Result<Vec<String>, Vec<String>> {
+/// Whether the root's PID 1 is ours: the command line may name another (`init=`).
+pub(crate) fn are_ours(kernel: &Kernel) -> bool {
+    let line = CommandLine::parse(&kernel.command_line.join(" "));
+    line.value(command_line::INIT)
+        .is_none_or(|init| init == path::INIT)
+}
+
+/// Makes the links that enable the recipe's units, then checks everything that a boot starts, if our PID 1 is to run
+/// it (`ours`). Gives warnings.
+pub(crate) fn run(units: &Units, ours: bool, tree: &mut Tree) -> Result<Vec<String>, Vec<String>> {
     let mut errors = Vec::new();
     let mut links = Vec::new();
     let enabled = named(&Files(tree), &units.enable).map_err(|message| vec![message])?;
@@ -106,6 +115,7 @@ pub(crate) fn run(units: &Units, tree: &mut Tree) -> Result<Vec<String>, Vec<Str
     roots.extend(enabled.iter().filter(|unit| !unit.contains("@.")).cloned());
     let mut warnings = Vec::new();
     match check(&Files(tree), &roots, &units.allow) {
+        _ if !ours => {}
         Ok(findings) => {
             for finding in findings {
                 match finding.severity {
@@ -165,13 +175,13 @@ mod tests {
             ("a-1-part.service", part),
             ("b.service", &whole),
         ]);
-        run(&enable(&["a-*.service"]), &mut tree).unwrap();
+        run(&enable(&["a-*.service"]), true, &mut tree).unwrap();
         let link = |unit: &str| {
             tree.resolve(&format!("etc/systemd/system/default.target.wants/{unit}"))
                 .is_some()
         };
         assert!(link("a-1.service") && !link("a-1-part.service") && !link("b.service"));
-        let errors = run(&enable(&["c-*.service"]), &mut tree).unwrap_err();
+        let errors = run(&enable(&["c-*.service"]), true, &mut tree).unwrap_err();
         assert_eq!(errors, ["[units] enable: no unit matches c-*.service"]);
     }
 
@@ -179,7 +189,7 @@ mod tests {
     fn an_enabled_unit_gets_its_links() {
         let service = "[Service]\nExecStart=/usr/bin/x\n[Install]\nWantedBy=default.target\n";
         let mut tree = tree(&[("x.service", service)]);
-        run(&enable(&["x.service"]), &mut tree).unwrap();
+        run(&enable(&["x.service"]), true, &mut tree).unwrap();
         assert_eq!(
             tree.resolve("etc/systemd/system/default.target.wants/x.service")
                 .as_deref(),
@@ -189,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_missing_unit_and_a_cycle_stop_the_build() {
-        let messages = run(&enable(&["gone.service"]), &mut tree(&[])).unwrap_err();
+        let messages = run(&enable(&["gone.service"]), true, &mut tree(&[])).unwrap_err();
         assert!(
             messages
                 .iter()
@@ -204,6 +214,7 @@ mod tests {
         let (a, b) = (unit("b.service"), unit("a.service"));
         let messages = run(
             &enable(&["a.service"]),
+            true,
             &mut tree(&[("a.service", &a), ("b.service", &b)]),
         )
         .unwrap_err();
@@ -218,6 +229,7 @@ mod tests {
         let service = "[Service]\nExecStart=/usr/bin/x\nExecStrat=/usr/bin/y\n[Install]\nWantedBy=default.target\n";
         let said = run(
             &enable(&["x.service"]),
+            true,
             &mut tree(&[("x.service", service)]),
         );
         let messages = said.unwrap_or_else(|errors| errors);
@@ -227,5 +239,26 @@ mod tests {
                 .any(|message| message.contains("x.service:3")),
             "{messages:?}"
         );
+    }
+
+    #[test]
+    fn what_another_pid_1_runs_is_not_ours_to_judge() {
+        let kernel = |words: &[&str]| Kernel {
+            package: "linux".to_owned(),
+            command_line: words.iter().map(|word| word.to_string()).collect(),
+        };
+        assert!(are_ours(&kernel(&["quiet"])));
+        assert!(are_ours(&kernel(&["init=/usr/lib/bedplate/init"])));
+        assert!(!are_ours(&kernel(&[
+            "quiet",
+            "init=/usr/lib/systemd/systemd"
+        ])));
+        let needy = "[Unit]\nRequires=x.socket\n[Service]\nExecStart=/x\n[Install]\nWantedBy=default.target\n";
+        let units = [("x.service", needy), ("x.socket", "[Socket]\n")];
+        assert!(run(&enable(&["x.service"]), true, &mut tree(&units)).is_err());
+        let mut other = tree(&units);
+        assert_eq!(run(&enable(&["x.service"]), false, &mut other), Ok(vec![]));
+        let link = "etc/systemd/system/default.target.wants/x.service";
+        assert!(other.resolve(link).is_some());
     }
 }

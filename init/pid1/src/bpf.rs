@@ -6,11 +6,14 @@
 mod address;
 mod device;
 mod instruction;
+mod link;
+mod socket;
 
 use std::io;
 use std::os::fd::BorrowedFd;
 
 use spec_unit::plan::filter::Filters;
+use spec_unit::plan::socket::Family;
 
 pub(crate) use instruction::Instruction;
 
@@ -28,6 +31,16 @@ pub(crate) fn attach(group: BorrowedFd<'_>, filters: &Filters) -> io::Result<()>
         ] {
             bpf::attach(group, attach, &address::program(filters, way))?;
         }
+    }
+    if let Some(links) = &filters.links {
+        let program = link::program(links);
+        bpf::attach(group, Attach::Ingress, &program)?;
+        bpf::attach(group, Attach::Egress, &program)?;
+    }
+    if !filters.denied_binds.is_empty() {
+        let program = |family| socket::program(filters, family);
+        bpf::attach(group, Attach::Bind4, &program(Family::Ipv4))?;
+        bpf::attach(group, Attach::Bind6, &program(Family::Ipv6))?;
     }
     Ok(())
 }
@@ -117,6 +130,87 @@ mod tests {
             .map(|device| group.run(&format!(": {device}"))),
             [true, false, false, true, false]
         );
+    }
+
+    #[test]
+    fn only_ports_that_are_not_denied_are_bound() {
+        use spec_unit::plan::socket::{BindRule, Transport};
+        let script = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../overlays/check/usr/lib/bedplate-check/bind"
+        );
+        let bind = |group: &Group, port: u16, status: i32| {
+            group.run(&format!(
+                "s=0; {script} {port} || s=$?; [[ $s = {status} ]]"
+            ))
+        };
+        let Some(group) = Group::new("bind") else {
+            return;
+        };
+        if !cfg!(target_arch = "x86_64") || !Path::new(script).exists() {
+            println!("Skipped: no program that binds");
+            return;
+        }
+        assert!(bind(&group, 2000, libc::EINVAL));
+        let rule = |transport, ports| BindRule {
+            transport,
+            ports,
+            ..BindRule::default()
+        };
+        let all = vec![rule(None, None)];
+        group.hold(&Filters {
+            denied_binds: vec![
+                rule(Some(Transport::Tcp), None),
+                rule(Some(Transport::Udp), Some((2000, 2999))),
+            ],
+            allowed_binds: vec![rule(None, Some((2500, 2500)))],
+            ..Filters::default()
+        });
+        for (port, status) in [
+            (1999, libc::EINVAL),
+            (2000, libc::EPERM),
+            (2500, libc::EINVAL),
+            (2501, libc::EPERM),
+            (2999, libc::EPERM),
+            (3000, libc::EINVAL),
+        ] {
+            assert!(bind(&group, port, status), "{port}");
+        }
+        group.hold(&Filters {
+            denied_binds: all.clone(),
+            ..Filters::default()
+        });
+        assert!(bind(&group, 2500, libc::EPERM));
+        group.hold(&Filters {
+            allowed_binds: all.clone(),
+            denied_binds: all,
+            ..Filters::default()
+        });
+    }
+
+    #[test]
+    fn only_links_that_are_not_denied_carry_packets() {
+        use spec_unit::plan::socket::Links;
+        let send = "echo x >/dev/udp/127.0.0.1/9";
+        for (deny, name, reaches) in [
+            (true, "lo", false),
+            (true, "none", true),
+            (false, "lo", true),
+            (false, "none", false),
+        ] {
+            let Some(group) = Group::new(&format!("link-{deny}-{name}")) else {
+                return;
+            };
+            assert!(group.run(send));
+            group.hold(&Filters {
+                links: Some(Links {
+                    deny,
+                    names: vec![name.into()],
+                }),
+                ..Filters::default()
+            });
+            assert_eq!(group.run(send), reaches, "{deny} {name}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!
 //! Source: Documentation/admin-guide/cgroup-v2.rst.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -29,16 +30,27 @@ const MAX_GROUPS: usize = 4096;
 /// Most changes taken at a time; the loop comes back for the rest.
 const BATCH: usize = 512;
 
+/// A group of which a file has changed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Changed {
+    /// Its path below the root.
+    pub(crate) group: String,
+    /// That file is `memory.events`, not `cgroup.events`.
+    pub(crate) memory: bool,
+}
+
 /// The tree of control groups, and the watch over it.
 #[derive(Debug)]
 pub(crate) struct Cgroups {
     root: PathBuf,
     inotify: OwnedFd,
-    watches: BTreeMap<i32, String>,
+    watches: BTreeMap<i32, Changed>,
     /// The node starts or stops: Startup…= values hold.
     pub(crate) starting: bool,
     /// Nobody has looked at the groups yet since another image of PID 1 watched them.
     pub(crate) unseen: bool,
+    /// A group could not be read or killed: what it is nobody will tell.
+    pub(crate) unknown: Cell<bool>,
     /// Controllers that were handed down.
     handed: controller::Handed,
 }
@@ -54,6 +66,7 @@ impl Cgroups {
             watches: BTreeMap::new(),
             starting: true,
             unseen: false,
+            unknown: Cell::new(false),
             handed: controller::Handed::default(),
         })
     }
@@ -66,10 +79,22 @@ impl Cgroups {
     /// setting that could not be, and nothing may run there.
     pub(crate) fn create(&mut self, group: &Cgroup, owner: Option<(u32, u32)>) -> io::Result<File> {
         let path = self.path(&group.path);
-        if let Some(parent) = Path::new(&group.path).parent() {
-            self.create_parents(parent, &controller::wanted(group))?;
+        let parent = Path::new(&group.path).parent().unwrap_or(Path::new(""));
+        let wanted = controller::wanted(group);
+        let known = self.handed.has(&self.root.join(parent), &wanted);
+        let made = if known {
+            make(&path)
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        };
+        match made {
+            // Those above it are not there, or are not known to have handed down what it needs.
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                self.create_parents(parent, &wanted)?;
+                make(&path)?;
+            }
+            made => drop(made?),
         }
-        make(&path)?;
         let furnished = self.furnish(&path, group, owner);
         if furnished.is_err() {
             // Nobody would own it.
@@ -156,7 +181,10 @@ impl Cgroups {
         self.handed.down(&path, wanted);
         for part in group {
             path.push(part);
-            make(&path)?;
+            if make(&path)? {
+                // What it had goes with the one that was there before.
+                self.handed.forget(&path);
+            }
             self.handed.down(&path, wanted);
         }
         Ok(())
@@ -165,11 +193,15 @@ impl Cgroups {
     fn watch(&mut self, group: &str) -> io::Result<()> {
         let events = self.path(group).join("cgroup.events");
         let watch = inotify::add_watch(&self.inotify, events, inotify::WatchFlags::MODIFY)?;
-        self.watches.insert(watch, group.into());
+        let watched = |memory| Changed {
+            group: group.into(),
+            memory,
+        };
+        self.watches.insert(watch, watched(false));
         // Without the memory controller nothing is killed for want of memory in just this group.
         let memory = self.path(group).join("memory.events");
         if let Ok(watch) = inotify::add_watch(&self.inotify, memory, inotify::WatchFlags::MODIFY) {
-            self.watches.insert(watch, group.into());
+            self.watches.insert(watch, watched(true));
         }
         Ok(())
     }
@@ -188,23 +220,22 @@ impl Cgroups {
     fn unwatch(&mut self, group: &str) {
         let inotify = &self.inotify;
         self.watches.retain(|watch, watched| {
-            if watched == group {
+            if watched.group == group {
                 // Of no effect where the kernel was first.
                 let _ = inotify::remove_watch(inotify, *watch);
             }
-            watched != group
+            watched.group != group
         });
     }
 
     /// Groups that changed since the last call; of many changes a part, and the descriptor stays ready.
-    pub(crate) fn changed(&mut self) -> Vec<String> {
+    pub(crate) fn changed(&mut self) -> BTreeSet<Changed> {
         if std::mem::take(&mut self.unseen) {
-            let groups: BTreeSet<&String> = self.watches.values().collect();
-            return groups.into_iter().cloned().collect();
+            return self.watches.values().cloned().collect();
         }
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
-        let mut changed = Vec::new();
+        let mut changed = BTreeSet::new();
         for taken in 0.. {
             // What was read must be told; what was not stays in the kernel.
             if taken >= BATCH && reader.is_buffer_empty() {
@@ -219,10 +250,10 @@ impl Cgroups {
             let watch = event.wd();
             if event.events().contains(inotify::ReadFlags::IGNORED) {
                 self.watches.remove(&watch);
-            } else if let Some(group) = self.watches.get(&watch)
-                && !changed.contains(group)
+            } else if let Some(watched) = self.watches.get(&watch)
+                && !changed.contains(watched)
             {
-                changed.push(group.clone());
+                changed.insert(watched.clone());
             }
         }
         changed
@@ -232,7 +263,11 @@ impl Cgroups {
     pub(crate) fn populated(&self, group: &str) -> bool {
         match fs::read_to_string(self.path(group).join("cgroup.events")) {
             Ok(text) => text.lines().any(|line| line == "populated 1"),
-            Err(cause) => !is_gone(&cause),
+            Err(cause) => {
+                let is_there = !is_gone(&cause);
+                self.unknown.set(self.unknown.get() || is_there);
+                is_there
+            }
         }
     }
 
@@ -250,8 +285,27 @@ impl Cgroups {
     /// SIGKILL to every process in the group and below it, at once; in one that is gone there is none.
     pub(crate) fn kill(&self, group: &str) -> io::Result<()> {
         match write(&self.path(group).join("cgroup.kill"), "1") {
-            Err(cause) if !is_gone(&cause) => Err(cause),
+            Err(cause) if !is_gone(&cause) => {
+                self.unknown.set(true);
+                Err(cause)
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// Lets a group that is frozen go on, and those below it: what does not run does not hear a signal.
+    pub(crate) fn thaw(&self, group: &str) {
+        let mut open = vec![self.path(group)];
+        let mut seen = 0;
+        while let Some(path) = open.pop().filter(|_| seen < MAX_GROUPS) {
+            seen += 1;
+            let file = path.join("cgroup.freeze");
+            if fs::read_to_string(&file).is_ok_and(|text| text.trim() == "1")
+                && let Err(cause) = write(&file, "0")
+            {
+                crate::warning!("{}: {cause}; it stays frozen", file.display());
+            }
+            open.extend(folders(&path));
         }
     }
 
@@ -440,10 +494,26 @@ mod tests {
     }
 
     #[test]
+    fn a_frozen_group_goes_on_with_all_below_it() {
+        let (folder, cgroups) = tree();
+        for name in ["a.service", "a.service/below", "a.service/below/deep"] {
+            group(folder.path(), name, "", true);
+            fs::write(folder.path().join(name).join("cgroup.freeze"), "1\n").unwrap();
+        }
+        cgroups.thaw("a.service");
+        for name in ["a.service", "a.service/below", "a.service/below/deep"] {
+            let file = folder.path().join(name).join("cgroup.freeze");
+            assert_eq!(fs::read_to_string(file).unwrap(), "0");
+        }
+        cgroups.thaw("gone.service");
+    }
+
+    #[test]
     fn a_group_that_cannot_be_read_does_not_count_as_empty() {
         let (folder, cgroups) = tree();
         fs::create_dir_all(folder.path().join("a.service/cgroup.events")).unwrap();
-        assert!(cgroups.populated("a.service"));
+        assert!(cgroups.populated("a.service") && cgroups.unknown.take());
+        assert!(!cgroups.populated("gone.service") && !cgroups.unknown.get());
         fs::create_dir(folder.path().join("a.service/cgroup.kill")).unwrap();
         assert!(cgroups.kill("a.service").is_err());
         assert!(cgroups.kill("gone.service").is_ok());
@@ -492,8 +562,12 @@ mod tests {
         cgroups.create(&plan, None).unwrap();
         assert_eq!(fs::read_to_string(memory_max).unwrap(), "1024");
         group(folder.path(), "system.slice/a.service", "", false);
-        assert_eq!(cgroups.changed(), ["system.slice/a.service"]);
-        assert_eq!(cgroups.changed(), [""; 0]);
+        let changed: Vec<Changed> = cgroups.changed().into_iter().collect();
+        let [Changed { group, memory }] = &changed[..] else {
+            panic!("{changed:?}");
+        };
+        assert_eq!((group.as_str(), *memory), ("system.slice/a.service", false));
+        assert!(cgroups.changed().is_empty());
     }
 
     /// Watches that the kernel keeps for it.

@@ -114,13 +114,16 @@ impl Events {
 
     /// Waits until a descriptor is hung up or broken (EPOLLHUP, EPOLLERR), which some kinds never are.
     pub(crate) fn add_end(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
-        match self
-            .epoll
-            .add(fd, EpollEvent::new(EpollFlags::empty(), source.token()))
-        {
-            Ok(()) | Err(nix::errno::Errno::EPERM) => Ok(()),
-            Err(cause) => Err(cause.into()),
+        match self.add_hang_up(fd, source) {
+            Err(cause) if cause.raw_os_error() == Some(libc::EPERM) => Ok(()),
+            added => added,
         }
+    }
+
+    /// Waits until the other end of a descriptor is closed: what was said before is read then.
+    pub(crate) fn add_hang_up(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
+        let event = EpollEvent::new(EpollFlags::empty(), source.token());
+        Ok(self.epoll.add(fd, event)?)
     }
 
     /// Also waits until a descriptor can be written to, or no longer.
@@ -177,6 +180,8 @@ impl Events {
 pub(crate) struct Timers<K> {
     at: BTreeMap<K, u64>,
     order: BTreeSet<(u64, K)>,
+    /// Set, stopped or run out since that was last asked.
+    changed: BTreeSet<K>,
 }
 
 impl<K> Default for Timers<K> {
@@ -184,6 +189,7 @@ impl<K> Default for Timers<K> {
         Self {
             at: BTreeMap::new(),
             order: BTreeSet::new(),
+            changed: BTreeSet::new(),
         }
     }
 }
@@ -198,6 +204,17 @@ impl<K: Copy + Ord> Timers<K> {
             self.at.insert(key, at);
             self.order.insert((at, key));
         }
+        self.changed.insert(key);
+    }
+
+    /// Clocks that were set, were stopped or ran out since the last call.
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<K> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Clocks that are set, from `first` to `last`.
+    pub(crate) fn between(&self, first: K, last: K) -> impl Iterator<Item = (K, u64)> + '_ {
+        self.at.range(first..=last).map(|(key, at)| (*key, *at))
     }
 
     /// When a clock runs out, if it is set.
@@ -252,6 +269,8 @@ mod tests {
         timers.set("c", None);
         timers.set("a", Some(25));
         assert_eq!(timers.next_us(), Some(20));
+        assert!(timers.between("b", "c").eq([("b", 20)]));
+        assert!(timers.take_changed().into_iter().eq(["a", "b", "c"]));
         assert_eq!(timers.due(19), None);
         assert_eq!(
             [timers.due(99), timers.due(99), timers.due(99)],

@@ -1,5 +1,6 @@
 //! What PID 1 says: to the kernel log always, to the consoles when the kernel would keep it to itself.
 //!
+//! While units are supervised, lines for the consoles wait where a console is slow ([`queue`]): the loop does not.
 //! The kernel log needs no other process, survives the change of root and is collected by the journal once that
 //! runs. Each message reaches a console once: printed by the kernel if its console level is high enough, else
 //! written here. Nothing in this file can block or fail its caller.
@@ -13,6 +14,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::OnceLock;
+
+pub(crate) mod queue;
 
 /// Syslog's severity; lower is worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +59,9 @@ struct Sink {
     printed: u8,
     /// Names below /dev of the kernel's consoles.
     consoles: Vec<String>,
+    /// Serial lines among them, held open: whoever closes one last waits until all is sent, on a line that stands
+    /// still for half a minute (`closing_wait` of setserial(8)).
+    _lines: Vec<File>,
 }
 
 static SINK: OnceLock<Sink> = OnceLock::new();
@@ -71,7 +77,10 @@ pub(crate) fn open(said: Level) {
         .ok();
     let printk = std::fs::read_to_string("/proc/sys/kernel/printk").unwrap_or_default();
     let active = std::fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
+    let lines = active.split_whitespace().filter(|name| is_line(name));
+    let lines = lines.filter_map(|name| open_console(name).ok()).collect();
     let _ = SINK.set(Sink {
+        _lines: lines,
         kmsg,
         said,
         printed: console_level(&printk),
@@ -106,7 +115,7 @@ pub(crate) fn say(level: Level, message: fmt::Arguments<'_>) {
             .kmsg
             .as_ref()
             .is_some_and(|mut kmsg| kmsg.write_all(record.as_bytes()).is_ok());
-        if !kept || level as u8 >= sink.printed {
+        if (!kept || level as u8 >= sink.printed) && !queue::take(level, line) {
             sink.consoles
                 .iter()
                 .for_each(|console| print(console, line));
@@ -127,16 +136,28 @@ fn record(level: Level, line: &str) -> String {
     record
 }
 
+/// Whether a console is no virtual terminal: those send nothing.
+fn is_line(console: &str) -> bool {
+    let number = console.strip_prefix("tty");
+    number.is_none_or(|number| number.parse::<u8>().is_err())
+}
+
+fn open_console(console: &str) -> std::io::Result<File> {
+    let flags = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let mut options = OpenOptions::new();
+    let options = options.write(true).custom_flags(flags);
+    options.open(Path::new("/dev").join(console))
+}
+
 /// Opened for each message: a hung-up or stopped terminal costs that message, never PID 1.
 fn print(console: &str, line: &str) {
-    let flags = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    if let Ok(mut tty) = OpenOptions::new()
-        .write(true)
-        .custom_flags(flags)
-        .open(Path::new("/dev").join(console))
-    {
-        let _ = tty.write_all(format!("bedplate-init: {line}\r\n").as_bytes());
+    if let Ok(mut tty) = open_console(console) {
+        let _ = tty.write_all(on_console(line).as_bytes());
     }
+}
+
+fn on_console(line: &str) -> String {
+    format!("bedplate-init: {line}\r\n")
 }
 
 /// Says why the machine goes down.
@@ -170,6 +191,18 @@ mod tests {
         );
         let long = record(Level::Info, &"ü".repeat(2000));
         assert!(long.len() <= RECORD_MAX && long.len() > RECORD_MAX - 4);
+    }
+
+    #[test]
+    fn a_serial_line_is_held_open_and_a_virtual_terminal_is_not() {
+        for (console, line) in [
+            ("ttyS0", true),
+            ("hvc0", true),
+            ("tty0", false),
+            ("tty1", false),
+        ] {
+            assert_eq!(is_line(console), line, "{console}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The same binary runs twice. As `/init` of the initramfs it finds and verifies the root and executes itself there
 //! ([`early`]); in the root it brings the node up ([`boot`]), supervises the units until a shutdown is decided, and
 //! takes the machine down clean ([`shutdown`]). On request, and after a crash, it executes itself anew in place
-//! ([`reexec`]).
+//! ([`reexec`]). For a service in a disk image a child of it executes the program to open that ([`image`]).
 //!
 //! Principles: single-threaded; parses no byte that came off a network; blocks on nothing it supervises; does not
 //! panic. Each failure is `Degraded` or `Fatal`, and [`error`] alone says which.
@@ -14,6 +14,7 @@ mod cgroup;
 mod early;
 mod error;
 mod event;
+mod image;
 mod log;
 mod mount_table;
 mod notify;
@@ -31,6 +32,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     error::set_panic_hook();
     if std::process::id() != 1 {
+        let mut arguments = std::env::args().skip(1);
+        if arguments.next().as_deref() == Some(image::COMMAND) {
+            return image::serve(arguments.next());
+        }
         eprintln!("bedplate-init runs as process 1 of a node and nowhere else");
         return ExitCode::from(2);
     }

@@ -10,49 +10,10 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
-use spec_unit::directive::notify::is_fd_name;
+use spec_unit::notify::MAX_MESSAGE;
+pub(crate) use spec_unit::notify::Message;
 
 use crate::sys;
-
-/// Most bytes of a message, as systemd takes.
-const MAX_MESSAGE: usize = 4096;
-/// Most bytes of STATUS= kept.
-const MAX_STATUS: usize = 512;
-
-/// What a service said.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Message {
-    /// READY=1.
-    pub(crate) ready: bool,
-    /// RELOADING=1.
-    pub(crate) reloading: bool,
-    /// MONOTONIC_USEC=: when it began to reload.
-    pub(crate) monotonic_us: Option<u64>,
-    /// STOPPING=1.
-    pub(crate) stopping: bool,
-    /// WATCHDOG=1.
-    pub(crate) watchdog: bool,
-    /// WATCHDOG=trigger.
-    pub(crate) watchdog_trigger: bool,
-    /// WATCHDOG_USEC=.
-    pub(crate) watchdog_us: Option<u64>,
-    /// STATUS=.
-    pub(crate) status: Option<String>,
-    /// MAINPID=.
-    pub(crate) main_pid: Option<i32>,
-    /// ERRNO=.
-    pub(crate) errno: Option<i32>,
-    /// EXTEND_TIMEOUT_USEC=.
-    pub(crate) extend_timeout_us: Option<u64>,
-    /// FDSTORE=1.
-    pub(crate) store: bool,
-    /// FDSTOREREMOVE=1.
-    pub(crate) remove_stored: bool,
-    /// FDNAME=, if it is one that can be handed on.
-    pub(crate) fd_name: Option<String>,
-    /// FDPOLL=0.
-    pub(crate) keep_ended: bool,
-}
 
 /// A message, who sent it and what came with it.
 #[derive(Debug, Default)]
@@ -63,47 +24,6 @@ pub(crate) struct Heard {
     pub(crate) message: Message,
     /// Descriptors, closed unless taken.
     pub(crate) fds: Vec<OwnedFd>,
-}
-
-impl Message {
-    /// Reads a message; lines that make no sense are skipped.
-    pub(crate) fn parse(bytes: &[u8]) -> Self {
-        let mut message = Self::default();
-        let text = String::from_utf8_lossy(bytes);
-        for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
-            match (name, value) {
-                ("READY", "1") => message.ready = true,
-                ("RELOADING", "1") => message.reloading = true,
-                ("MONOTONIC_USEC", value) => message.monotonic_us = value.parse().ok(),
-                ("STOPPING", "1") => message.stopping = true,
-                ("WATCHDOG", "1") => message.watchdog = true,
-                ("WATCHDOG", "trigger") => message.watchdog_trigger = true,
-                ("WATCHDOG_USEC", value) => message.watchdog_us = value.parse().ok(),
-                ("STATUS", value) => message.status = Some(status(value)),
-                ("MAINPID", value) => message.main_pid = value.parse().ok().filter(|pid| *pid > 1),
-                ("ERRNO", value) => message.errno = value.parse().ok(),
-                ("EXTEND_TIMEOUT_USEC", value) => message.extend_timeout_us = value.parse().ok(),
-                ("FDSTORE", "1") => message.store = true,
-                ("FDSTOREREMOVE", "1") => message.remove_stored = true,
-                ("FDNAME", value) if is_fd_name(value) => message.fd_name = Some(value.into()),
-                ("FDPOLL", "0") => message.keep_ended = true,
-                _ => {}
-            }
-        }
-        message
-    }
-}
-
-/// One line for people: bounded, without control characters.
-fn status(value: &str) -> String {
-    let mut text: String = value
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    while text.len() > MAX_STATUS {
-        text.pop();
-    }
-    text
 }
 
 /// How many messages may wait in a socket, unless the kernel says otherwise.
@@ -185,36 +105,7 @@ pub(crate) fn bind(path: &Path, kind: SocketType, mode: u32) -> io::Result<Owned
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    #[test]
-    fn a_message_is_its_known_lines() {
-        let text = b"READY=1\nSTATUS=up and\x07running\nMAINPID=42\nWATCHDOG_USEC=5000000\nODD=1\nnonsense\n";
-        let message = Message::parse(text);
-        assert!(message.ready && !message.watchdog);
-        assert_eq!(message.status.as_deref(), Some("up and running"));
-        assert_eq!(
-            (message.main_pid, message.watchdog_us),
-            (Some(42), Some(5_000_000))
-        );
-    }
-
-    #[test]
-    fn descriptors_are_stored_by_a_name_that_can_be_handed_on() {
-        let message = Message::parse(b"FDSTORE=1\nFDNAME=data\nFDPOLL=0");
-        assert!(message.store && message.keep_ended && !message.remove_stored);
-        assert_eq!(message.fd_name.as_deref(), Some("data"));
-        let odd = Message::parse(b"FDSTOREREMOVE=1\nFDNAME=a:b");
-        assert_eq!((odd.remove_stored, odd.fd_name), (true, None));
-    }
-
-    #[test]
-    fn pid_1_is_nobodys_main_process() {
-        assert_eq!(Message::parse(b"MAINPID=1\n").main_pid, None);
-        assert_eq!(Message::parse(b"MAINPID=-7\n").main_pid, None);
-    }
 
     #[test]
     fn the_socket_tells_who_spoke() {
@@ -233,13 +124,5 @@ mod tests {
             "too long to be heard"
         );
         assert!(socket.receive().unwrap().is_none());
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let message = Message::parse(&bytes);
-            prop_assert!(message.status.is_none_or(|text| text.len() <= MAX_STATUS));
-        }
     }
 }

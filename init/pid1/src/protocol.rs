@@ -1,9 +1,10 @@
 //! The native control socket: who may ask, what they asked, and answers that never wait for a reader.
 //!
-//! The protocol itself is [`spec_unit::control`]. Clients are known by SO_PEERCRED, and what they may ask stands in
+//! The protocol itself is [`spec_unit::control`]. Who clients are [`peer`] knows, and what they may ask stands in
 //! [`right`]. Clients (of each user, so that none takes another's place), packets and waiting answers are bounded; a
 //! client that does not read is dropped.
 
+mod peer;
 mod right;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,19 +16,20 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, SocketType, sockopt};
 use serde::{Deserialize, Serialize};
-use spec_unit::control::{Answer, Envelope, MAX_PACKET, Reply, Request, VERSION};
+use spec_unit::control::{Answer, Envelope, MAX_PACKET, MAX_WAITS, Reply, Request, VERSION};
 
+use self::peer::Peer;
 use self::right::{Rights, USERS};
 use crate::event::{Events, Source};
 use crate::sys;
 
 /// Most clients at a time.
 const MAX_CLIENTS: usize = 64;
-/// Most clients of one user; root may take whatever is free.
+/// Most clients of one user, and of root behind walls; other root may take whatever is free.
 const MAX_OF_ONE_USER: usize = 16;
 /// Places that only root can take.
 const RESERVED_FOR_ROOT: usize = 16;
-const _: () = assert!(USERS.len() * MAX_OF_ONE_USER + RESERVED_FOR_ROOT <= MAX_CLIENTS);
+const _: () = assert!((USERS.len() + 1) * MAX_OF_ONE_USER + RESERVED_FOR_ROOT <= MAX_CLIENTS);
 /// Most connections taken per turn, so that a flood of them takes turns with everything else.
 const BATCH: usize = 16;
 /// How long nobody is taken in when there are no descriptors left, unless a client leaves before.
@@ -40,9 +42,11 @@ const MAX_WAITING_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 struct Client {
     socket: OwnedFd,
-    uid: u32,
+    peer: Peer,
     rights: &'static Rights,
     watching: bool,
+    /// Requests that are answered once a unit is down: their numbers and its name.
+    waits: Vec<(u64, String)>,
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: usize,
 }
@@ -53,8 +57,9 @@ struct Client {
 pub(crate) struct ClientRecord {
     /// Number of its connection.
     pub(crate) socket: RawFd,
-    uid: u32,
+    peer: Peer,
     watching: bool,
+    waits: Vec<(u64, String)>,
     waiting: Vec<Vec<u8>>,
 }
 
@@ -63,6 +68,8 @@ pub(crate) struct ClientRecord {
 pub(crate) struct Asked {
     /// The client's number.
     pub(crate) client: u32,
+    /// Its user.
+    pub(crate) uid: u32,
     /// The request's number.
     pub(crate) id: u64,
     /// What is asked.
@@ -79,6 +86,8 @@ pub(crate) struct Control {
     next: u32,
     /// Until when nobody is taken in.
     paused: Option<Instant>,
+    /// Descriptors that clients have sent for nothing.
+    left: Vec<OwnedFd>,
 }
 
 impl Control {
@@ -96,6 +105,7 @@ impl Control {
             clients: BTreeMap::new(),
             next: 0,
             paused: None,
+            left: Vec::new(),
         }
     }
 
@@ -105,8 +115,9 @@ impl Control {
         clients
             .map(|client| ClientRecord {
                 socket: client.socket.as_raw_fd(),
-                uid: client.uid,
+                peer: client.peer.clone(),
                 watching: client.watching,
+                waits: client.waits.clone(),
                 waiting: client.waiting.iter().cloned().collect(),
             })
             .collect()
@@ -120,7 +131,7 @@ impl Control {
         socket: OwnedFd,
         name_of: impl Fn(u32) -> Option<String>,
     ) {
-        let Some(rights) = Rights::of(record.uid, name_of) else {
+        let Some(rights) = Rights::of(&record.peer, name_of) else {
             return;
         };
         self.next = self.next.wrapping_add(1);
@@ -130,9 +141,10 @@ impl Control {
         }
         let client = Client {
             socket,
-            uid: record.uid,
+            peer: record.peer,
             rights,
             watching: record.watching,
+            waits: record.waits,
             waiting_bytes: record.waiting.iter().map(Vec::len).sum(),
             waiting: record.waiting.into(),
         };
@@ -145,12 +157,17 @@ impl Control {
         self.socket.as_fd()
     }
 
-    /// Takes in some of the clients that wait; `name_of` tells a user's name.
-    pub(crate) fn accept(&mut self, events: &Events, name_of: impl Fn(u32) -> Option<String>) {
+    /// Takes in some of the clients that wait; `name_of` tells a user's name, `unit_of` whose main process it is.
+    pub(crate) fn accept(
+        &mut self,
+        events: &Events,
+        name_of: impl Fn(u32) -> Option<String>,
+        unit_of: impl Fn(i32) -> Option<String>,
+    ) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         for _ in 0..BATCH {
             match rustix::net::accept_with(&self.socket, flags) {
-                Ok(socket) => self.take_in(events, socket, &name_of),
+                Ok(socket) => self.take_in(events, socket, &name_of, &unit_of),
                 Err(Errno::AGAIN) => return,
                 // That client is gone again.
                 Err(Errno::CONNABORTED | Errno::INTR) => {}
@@ -167,16 +184,16 @@ impl Control {
         events: &Events,
         socket: OwnedFd,
         name_of: impl Fn(u32) -> Option<String>,
+        unit_of: impl Fn(i32) -> Option<String>,
     ) {
-        let Ok(peer) = sockopt::socket_peercred(&socket) else {
-            return;
+        let Some(peer) = Peer::of(&socket, unit_of) else {
+            return self.close(socket);
         };
-        let uid = peer.uid.as_raw();
-        let rights = match self.admit(uid, name_of) {
+        let rights = match self.admit(&peer, name_of) {
             Ok(rights) => rights,
             Err(message) => {
                 let _ = send(&socket, &encode(0, Reply::Error(message)));
-                return;
+                return self.close(socket);
             }
         };
         self.next = self.next.wrapping_add(1);
@@ -184,9 +201,10 @@ impl Control {
         if events.add(&socket, Source::Client(number)).is_ok() {
             let client = Client {
                 socket,
-                uid,
+                peer,
                 rights,
                 watching: false,
+                waits: Vec::new(),
                 waiting: VecDeque::new(),
                 waiting_bytes: 0,
             };
@@ -194,19 +212,20 @@ impl Control {
         }
     }
 
-    /// The rights of one more client of this user, if it may have one.
+    /// The rights of one more client like this, if it may have one.
     fn admit(
         &self,
-        uid: u32,
+        peer: &Peer,
         name_of: impl Fn(u32) -> Option<String>,
     ) -> Result<&'static Rights, String> {
-        let rights = Rights::of(uid, name_of)
-            .ok_or_else(|| format!("user {uid} may not use this socket"))?;
-        let (count, most) = if uid == 0 {
+        let rights = Rights::of(peer, name_of)
+            .ok_or_else(|| format!("user {} may not use this socket", peer.uid))?;
+        let is_like = |other: &Peer| (other.uid, other.is_walled) == (peer.uid, peer.is_walled);
+        let (count, most) = if peer.uid == 0 && !peer.is_walled {
             (self.clients.len(), MAX_CLIENTS)
         } else {
-            let own = self.clients.values().filter(|client| client.uid == uid);
-            (own.count(), MAX_OF_ONE_USER)
+            let like = self.clients.values().filter(|one| is_like(&one.peer));
+            (like.count(), MAX_OF_ONE_USER)
         };
         if count >= most {
             return Err(format!("{most} clients already; try again later"));
@@ -246,21 +265,28 @@ impl Control {
         let received = match sys::message::receive(client.socket.as_fd(), &mut buffer) {
             Ok(received) if received.length > 0 => received,
             Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return None,
-            Ok(_) | Err(_) => {
+            Ok(received) => {
+                self.left.extend(received.fds);
+                self.drop_client(events, number);
+                return None;
+            }
+            Err(_) => {
                 self.drop_client(events, number);
                 return None;
             }
         };
-        let rights = client.rights;
+        let (rights, uid) = (client.rights, client.peer.uid);
         let bytes = buffer.get(..received.length).unwrap_or_default();
         match decode(bytes, received.truncated, rights) {
             Ok(Envelope { id, request, .. }) => Some(Asked {
                 client: number,
+                uid,
                 id,
                 request,
                 fds: received.fds,
             }),
             Err((id, message)) => {
+                self.left.extend(received.fds);
                 self.answer(events, number, id, Reply::Error(message));
                 None
             }
@@ -271,6 +297,36 @@ impl Control {
     pub(crate) fn watch(&mut self, number: u32) {
         if let Some(client) = self.clients.get_mut(&number) {
             client.watching = true;
+        }
+    }
+
+    /// Notes a request that is answered once a unit is down.
+    pub(crate) fn wait(&mut self, number: u32, id: u64, unit: &str) -> Result<(), String> {
+        let Some(client) = self.clients.get_mut(&number) else {
+            return Ok(());
+        };
+        if client.waits.len() >= MAX_WAITS {
+            return Err(format!("{MAX_WAITS} waits already; use another connection"));
+        }
+        client.waits.push((id, unit.into()));
+        Ok(())
+    }
+
+    /// All such requests: client, number and unit.
+    pub(crate) fn waits(&self) -> impl Iterator<Item = (u32, u64, &str)> {
+        self.clients.iter().flat_map(|(number, client)| {
+            let waits = client.waits.iter();
+            waits.map(|(id, unit)| (*number, *id, unit.as_str()))
+        })
+    }
+
+    /// Answers one of them.
+    pub(crate) fn end_wait(&mut self, events: &Events, number: u32, id: u64, reply: Reply) {
+        if let Some(client) = self.clients.get_mut(&number)
+            && let Some(place) = client.waits.iter().position(|(known, _)| *known == id)
+        {
+            client.waits.remove(place);
+            self.answer(events, number, id, reply);
         }
     }
 
@@ -330,9 +386,27 @@ impl Control {
         if let Some(client) = self.clients.remove(&number) {
             events.remove(&client.socket);
             // Its descriptor is free before the next client is looked for.
-            drop(client);
+            self.close(client.socket);
             self.listen(events);
         }
+    }
+
+    /// Closes a connection. What descriptors wait in it are taken out before: to close them may take long.
+    fn close(&mut self, socket: OwnedFd) {
+        let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Read);
+        // Then each packet has a sender, also one without bytes, and the end has none.
+        let told = sockopt::set_socket_passcred(&socket, true).is_ok();
+        while told
+            && let Ok(received) = sys::message::receive(socket.as_fd(), &mut [0])
+            && received.sender.is_some()
+        {
+            self.left.extend(received.fds);
+        }
+    }
+
+    /// Descriptors that clients have sent for nothing, to be closed by whoever may wait.
+    pub(crate) fn left(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.left)
     }
 }
 

@@ -4,7 +4,7 @@
 //! A process that has ended is first seen ([`ended`]) and then collected ([`collect`]). In between its number is still
 //! its own, and so is its control group: what it said last is told from what another process says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 use spec_unit::control::ExitStatus;
@@ -30,6 +30,7 @@ pub(crate) fn is_child(pid: i32) -> bool {
 fn exit_status(status: &WaitIdStatus) -> ExitStatus {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => ExitStatus::Exited(code),
+        (None, Some(signal)) if status.dumped() => ExitStatus::Dumped(signal),
         (None, Some(signal)) => ExitStatus::Signaled(signal),
         // Only stops and continues remain, which were not asked for.
         (None, None) => ExitStatus::Exited(255),
@@ -38,33 +39,55 @@ fn exit_status(status: &WaitIdStatus) -> ExitStatus {
 
 /// Who waits for which process.
 #[derive(Debug)]
-pub(crate) struct Reaper<T>(BTreeMap<i32, T>);
+pub(crate) struct Reaper<T> {
+    owners: BTreeMap<i32, T>,
+    /// The same by owner.
+    processes: BTreeSet<(T, i32)>,
+    /// Whose processes are others since that was last asked.
+    changed: Vec<T>,
+}
 
 impl<T> Default for Reaper<T> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self {
+            owners: BTreeMap::new(),
+            processes: BTreeSet::new(),
+            changed: Vec::new(),
+        }
     }
 }
 
-impl<T: Copy> Reaper<T> {
+impl<T: Copy + Ord> Reaper<T> {
     /// Registers who waits for a process.
     pub(crate) fn register(&mut self, pid: i32, owner: T) {
-        self.0.insert(pid, owner);
+        self.forget(pid);
+        self.owners.insert(pid, owner);
+        self.processes.insert((owner, pid));
+        self.changed.push(owner);
     }
 
     /// Who waits for this process.
     pub(crate) fn owner(&self, pid: i32) -> Option<T> {
-        self.0.get(&pid).copied()
+        self.owners.get(&pid).copied()
     }
 
-    /// Every process that somebody waits for.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (i32, T)> + '_ {
-        self.0.iter().map(|(pid, owner)| (*pid, *owner))
+    /// Every process that somebody from `first` to `last` waits for.
+    pub(crate) fn of(&self, first: T, last: T) -> impl Iterator<Item = (i32, T)> + '_ {
+        let range = self.processes.range((first, i32::MIN)..=(last, i32::MAX));
+        range.map(|(owner, pid)| (*pid, *owner))
     }
 
     /// Nobody waits for this process any more; who did.
     pub(crate) fn forget(&mut self, pid: i32) -> Option<T> {
-        self.0.remove(&pid)
+        let owner = self.owners.remove(&pid)?;
+        self.processes.remove(&(owner, pid));
+        self.changed.push(owner);
+        Some(owner)
+    }
+
+    /// Whose processes are others since the last call.
+    pub(crate) fn take_changed(&mut self) -> Vec<T> {
+        std::mem::take(&mut self.changed)
     }
 }
 
@@ -79,6 +102,18 @@ mod tests {
         assert_eq!(reaper.owner(7), Some("etcd"));
         assert_eq!(reaper.forget(7), Some("etcd"));
         assert_eq!(reaper.forget(7), None);
+        assert_eq!(reaper.take_changed(), ["etcd", "etcd"]);
+    }
+
+    #[test]
+    fn processes_are_found_by_their_owner() {
+        let mut reaper = Reaper::default();
+        for (pid, owner) in [(7, 'a'), (8, 'b'), (9, 'b'), (10, 'c'), (8, 'c')] {
+            reaper.register(pid, owner);
+        }
+        let of = |first, last| reaper.of(first, last).collect::<Vec<_>>();
+        assert_eq!(of('b', 'b'), [(9, 'b')]);
+        assert_eq!(of('b', 'c'), [(9, 'b'), (8, 'c'), (10, 'c')]);
     }
 
     #[test]

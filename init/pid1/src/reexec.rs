@@ -117,6 +117,8 @@ pub(crate) fn inherited() -> Option<Inherited> {
     if !link.to_str()?.starts_with(&format!("/memfd:{NAME}")) {
         return None;
     }
+    // To look for descriptors takes one, which somebody may have left none of.
+    crate::unit::raise_open_files();
     let mut fds = sys::reexec::descriptors();
     let text = read(&mut File::from(fds.remove(&number)?)).unwrap_or_default();
     Some(Inherited {

@@ -1,5 +1,6 @@
 //! What runs beside PID 1 on every node, one multi-call program: `services NAME [ARG...]`.
 //!
+//! `run` and `collect` are for root: they run a program as a transient unit of PID 1's.
 //! Called as `modprobe` (a link) it loads the module the kernel asks for.
 
 use std::process::ExitCode;
@@ -12,17 +13,20 @@ mod node;
 mod notify;
 mod signals;
 mod sys;
+mod transient;
 mod volume;
 
 /// A service: its name and its entry. One row to add one.
 type Entry = (&'static str, fn(&[String]) -> ExitCode);
 
 const SERVICES: &[Entry] = &[
+    ("collect", transient::collect),
     ("device", device::main),
     ("journal", journal::main),
     ("modprobe", device::modprobe),
     ("network", network::main),
     ("node", node::main),
+    ("run", transient::run),
     ("volume", volume::main),
 ];
 

@@ -1,7 +1,11 @@
 //! The types of the node API, version 1 (`/v1/...` on [`spec_layout`'s port] with mutual TLS).
 
+mod run;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use run::{OutputStream, RunEnd, RunEvent, RunOutput, RunRequest, RunStarted};
 
 /// `GET /v1/status`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -65,6 +69,12 @@ pub struct Unit {
     pub restarts: u32,
     /// systemd's result word.
     pub result: String,
+    /// How the main process of the last run ended, systemd's `ExecMainCode=`: `exited`, `killed`, `dumped`.
+    #[serde(default)]
+    pub exec_main_code: Option<String>,
+    /// Its exit code or signal, systemd's `ExecMainStatus=`.
+    #[serde(default)]
+    pub exec_main_status: Option<i32>,
     /// Why it waits or failed.
     pub reason: Option<String>,
 }

@@ -6,6 +6,9 @@
 pub const ROOT_HASH: &str = "roothash";
 /// `bedplate.root=ram`: the root is `/root.erofs` (tree at `/root.verity`) in the initrd.
 pub const ROOT: &str = "bedplate.root";
+/// `init=PATH`: program of the verified root that becomes PID 1 there; ours ([`crate::path::INIT`]) if not given. The
+/// kernel itself heeds it only without an initramfs.
+pub const INIT: &str = "init";
 /// `bedplate.log=debug|info|warning`: how much PID 1 says on the console.
 pub const LOG: &str = "bedplate.log";
 /// `bedplate.watchdog=SECONDS|off`: hardware watchdog timeout.

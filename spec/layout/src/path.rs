@@ -38,6 +38,8 @@ pub const JOURNAL_STDOUT: &str = "/run/systemd/journal/stdout";
 pub const JOURNAL_DEV_LOG: &str = "/run/systemd/journal/dev-log";
 /// Where the journal answers queries (stream, one JSON line per entry).
 pub const JOURNAL_QUERY: &str = "/run/bedplate/journal.sock";
+/// Credentials of units: a folder each, by their names.
+pub const CREDENTIALS: &str = "/run/credentials";
 /// Credentials handed in by firmware, imported by PID 1 (0700, files 0400).
 pub const SYSTEM_CREDENTIALS: &str = "/run/credentials/@system";
 /// The machine config as it was found, validated (0600).

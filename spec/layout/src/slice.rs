@@ -1,7 +1,7 @@
 //! The trunk of the control group tree: what every process of the node is below.
 //!
 //! ```text
-//! init.scope      PID 1
+//! init.scope      PID 1, before all others
 //! system.slice    the node's own services: first served when memory or CPU is short
 //! cluster.slice   the datacenter components
 //! task.slice      what people run, in what is left after the node's reservation
@@ -11,6 +11,9 @@
 
 /// Where PID 1 is.
 pub const INIT: &str = "init.scope";
+/// Files of its group: the turn of PID 1 comes whoever else wants the processor, and what it is made of is never read
+/// from a disk again because others want the memory.
+pub const INIT_SETTINGS: [(&str, &str); 2] = [("cpu.weight", "1000"), ("memory.min", "33554432")];
 /// The slice of what people run.
 pub const TASK: &str = "task.slice";
 

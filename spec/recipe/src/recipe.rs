@@ -248,7 +248,7 @@ fn resolve(chain: Vec<(PathBuf, RawRecipe)>) -> Result<Recipe, Error> {
         archive_mirror: top(&|raw| plain(&raw.archive_mirror)),
         suites: suites(&chain),
         packages: list(&chain, |raw| &raw.packages),
-        exclude: list(&chain, |raw| &raw.exclude),
+        exclude: excluded(&chain),
         boot_packages: list(&chain, |raw| &raw.boot_packages),
         tools: list(&chain, |raw| &raw.tools),
         overlays: overlays(&chain),
@@ -295,6 +295,20 @@ fn list(
     for item in chain.iter().rev().flat_map(|(_, raw)| pick(raw)) {
         if !out.contains(item.get_ref()) {
             out.push(item.get_ref().clone());
+        }
+    }
+    out
+}
+
+/// What relations must not pull in: a recipe may bring what one below it leaves out.
+fn excluded(chain: &[(PathBuf, RawRecipe)]) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for (_, raw) in chain.iter().rev() {
+        out.retain(|name| !raw.packages.iter().any(|package| package.get_ref() == name));
+        for item in &raw.exclude {
+            if !out.contains(item.get_ref()) {
+                out.push(item.get_ref().clone());
+            }
         }
     }
     out
@@ -489,6 +503,27 @@ mod tests {
         assert!(recipe.paths.admit("bash", "usr/bin/bash"));
         assert!(recipe.paths.admit("systemd", "usr/bin/systemctl"));
         assert!(!recipe.paths.admit("systemd", "usr/lib/systemd/systemd"));
+    }
+
+    #[test]
+    fn a_recipe_brings_what_one_below_it_leaves_out() {
+        let base = "exclude = [\"perl-base\", \"adduser\"]".to_owned() + BASE;
+        let files = |text| [("r/x.toml", text), ("r/base.toml", base.as_str())];
+        let recipe = load(&files(
+            "extends = \"base.toml\"\nid = \"x\"\npackages = [\"perl-base\"]\nexclude = [\"ucf\"]\n",
+        ))
+        .expect("a good chain");
+        assert!(recipe.packages.contains(&"perl-base".to_owned()));
+        assert_eq!(recipe.exclude, ["adduser", "ucf"]);
+        let message = load(&files(
+            "extends = \"base.toml\"\nid = \"x\"\nexclude = [\"libc6\"]\n",
+        ))
+        .expect_err("the lower recipe needs it")
+        .to_string();
+        assert!(
+            message.ends_with("libc6 is in packages and in exclude"),
+            "{message}"
+        );
     }
 
     #[test]

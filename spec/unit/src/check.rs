@@ -258,7 +258,7 @@ mod tests {
     fn unimplemented_isolation_stops_the_build_unless_allowed() {
         let files = [(
             "a.service",
-            "[Service]\nExecStart=/bin/a\nRootImage=/root.raw\n",
+            "[Service]\nExecStart=/bin/a\nExtensionImages=/more.raw\n",
         )];
         assert_eq!(checked(&files, &[])[0].0, Severity::Isolation);
         assert_eq!(checked(&files, &["a.service"])[0].0, Severity::Warning);

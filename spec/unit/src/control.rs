@@ -2,8 +2,8 @@
 //!
 //! One JSON message per SOCK_SEQPACKET packet, at most [`MAX_PACKET`] bytes, file descriptors by SCM_RIGHTS.
 //! A client sends [`Request`]; PID 1 answers each with one [`Reply`] of the same `id`, and to a
-//! `Watch` with a stream of [`Reply::Changed`] after it. Root may ask for everything; PID 1 has a table of the
-//! users that may ask for something.
+//! `Watch` with a stream of [`Reply::Changed`] after it. Root may ask for everything, unless its unit keeps it from
+//! CAP_SYS_ADMIN; PID 1 has tables of the users and units that may ask for something.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,12 @@ use serde::{Deserialize, Serialize};
 pub const VERSION: u32 = 1;
 /// Most bytes of one packet.
 pub const MAX_PACKET: usize = 128 * 1024;
+/// Most transient units at a time; those that have ended count until they are collected.
+pub const MAX_TRANSIENT: usize = 2048;
+/// Most of them that belong to one user who is not root.
+pub const MAX_TRANSIENT_OF_ONE_USER: usize = 256;
+/// Most waits of one client.
+pub const MAX_WAITS: usize = 256;
 /// Most bytes of a text for people in the status of one unit.
 pub const MAX_TEXT: usize = 4096;
 /// Most bytes of such a text in a list.
@@ -81,12 +87,19 @@ pub enum Request {
         /// What comes after.
         action: ShutdownAction,
     },
-    /// Start a transient unit from an `ExecPlan`; its fd slots refer to the fds of this packet.
+    /// Start a transient unit from an `ExecPlan`; its fd slots refer to the fds of this packet. It belongs to the user who
+    /// asked, and no connection: whoever may collect it can do so later.
     Run {
         /// Unit name, ending in `.service`, not in use.
         unit: String,
         /// What the child will be.
         plan: Box<crate::plan::ExecPlan>,
+    },
+    /// The state of a unit once it is down and nothing waits to start it; answered then, and not before. A unit that is
+    /// forgotten meanwhile is an error.
+    Wait {
+        /// Its name.
+        unit: String,
     },
     /// Exit status of an ended transient unit; forgets it.
     Collect {
@@ -174,6 +187,8 @@ pub enum ExitStatus {
     Exited(i32),
     /// Killed by this signal.
     Signaled(i32),
+    /// Killed by this signal, and its memory was written down or handed to whoever asks for it (core(5)).
+    Dumped(i32),
 }
 
 /// The state of one unit, in systemd's words.
@@ -195,7 +210,8 @@ pub struct UnitStatus {
     pub cgroup: Option<String>,
     /// `STATUS=` of sd_notify.
     pub status_text: Option<String>,
-    /// `success`, `exit-code`, `signal`, `timeout`, `watchdog`, `start-limit-hit`, `resources`, `oom-kill`, `condition`.
+    /// `success`, `exit-code`, `signal`, `core-dump`, `timeout`, `watchdog`, `start-limit-hit`, `resources`, `protocol`,
+    /// `oom-kill`, `exec-condition`. What kept it from starting at all is no result, as in systemd: `reason` says it.
     pub result: String,
     /// Last exit of the main process.
     pub exit: Option<ExitStatus>,
@@ -207,6 +223,17 @@ pub struct UnitStatus {
     pub since_monotonic_us: u64,
     /// CLOCK_MONOTONIC microseconds of the last start of the main process.
     pub main_started_monotonic_us: Option<u64>,
+}
+
+impl ExitStatus {
+    /// systemd's word for its kind, and the code or signal.
+    pub fn parts(self) -> (&'static str, i32) {
+        match self {
+            Self::Exited(code) => ("exited", code),
+            Self::Signaled(signal) => ("killed", signal),
+            Self::Dumped(signal) => ("dumped", signal),
+        }
+    }
 }
 
 impl UnitStatus {

@@ -7,7 +7,7 @@
 //! - text: [`parse`], [`value`], [`words`], [`specifier`], [`environment`], [`name`]
 //! - meaning: [`directive`] (one row a directive), [`unit`] (what the rows fill in)
 //! - whole: [`load`], [`graph`], [`check`]
-//! - outcome: [`plan`], [`seccomp`], [`control`]
+//! - outcome: [`plan`], [`seccomp`], [`control`]; [`notify`]: what comes back
 
 pub mod account;
 pub mod capability;
@@ -20,6 +20,7 @@ pub mod finding;
 pub mod graph;
 pub mod load;
 pub mod name;
+pub mod notify;
 pub mod parse;
 pub mod plan;
 pub mod seccomp;

@@ -500,6 +500,9 @@ fn contradiction(unit: &Unit) -> Option<String> {
             "has more than one ExecStart=, which only Type=oneshot may; the unit is refused".into(),
         );
     }
+    if service.kind.ends_with_group && kind == ServiceType::Oneshot {
+        return Some("has ExitType=cgroup, which Type=oneshot may not; the unit is refused".into());
+    }
     let file = service.kind.pid_file.as_ref();
     let file = file.filter(|file| kind == ServiceType::Forking && !file.starts_with(PID_FILES));
     file.map(|file| {

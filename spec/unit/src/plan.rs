@@ -10,11 +10,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub mod cgroup;
+mod confined;
 pub mod credential;
 pub mod fd;
 pub mod filter;
 pub mod folder;
 pub mod identity;
+pub mod image;
 pub mod keyring;
 pub mod limit;
 pub mod mount;
@@ -22,12 +24,14 @@ pub mod mount_point;
 pub mod namespace;
 pub mod scheduling;
 pub mod seccomp;
+pub mod socket;
 pub mod stdio;
 
 pub use cgroup::{Cgroup, DEVICES, DeviceSetting, Startup, is_subgroup};
-pub use fd::{FdSlot, Fds, ListenFd, Namespace, NamespaceFd};
-pub use folder::{Directory, WorkingDirectory};
+pub use fd::{FdSlot, Fds, ListenFd, Namespace, NamespaceFd, OpenedFile};
+pub use folder::{Directory, DirectoryKind, WorkingDirectory};
 pub use identity::{Capabilities, Credentials};
+pub use image::{Image, RootHash};
 pub use keyring::Keyring;
 pub use limit::{Resource, Rlimit};
 pub use mount::{Content, Mount, Mounts};
@@ -44,6 +48,8 @@ pub const MAX_ARGUMENTS: usize = 4096;
 pub const MAX_ENVIRONMENT: usize = 4096;
 /// Most bytes of one string in a plan.
 pub const MAX_STRING: usize = 128 * 1024;
+/// Most namespaces handed over with one plan: one of each kind.
+const MAX_NAMESPACES: usize = 8;
 /// Most file descriptors handed over with one plan.
 pub const MAX_FDS: usize = 64;
 
@@ -190,11 +196,84 @@ impl ExecPlan {
         self.cgroup.check()?;
         self.mounts.check()?;
         self.namespaces.check()?;
-        if self.mounts.root.is_some() && self.fds.root.is_some() {
+        if self.mounts.has_root() && self.fds.root.is_some() {
             return Err("mounts.root: a root was handed over too; give one".into());
         }
         self.stdio.check()?;
+        self.check_users()?;
         self.check_slots(fds)
+    }
+
+    /// Whether a user namespace was handed over.
+    fn has_handed_users(&self) -> bool {
+        let mut kinds = self.fds.namespaces.iter().map(|handed| handed.kind);
+        kinds.any(|kind| kind == Namespace::User)
+    }
+
+    fn check_users(&self) -> Result<(), String> {
+        let handed = self.has_handed_users();
+        let maps = self.namespaces.users.as_ref();
+        if handed && maps.is_some() {
+            return Err("namespaces.users: a user namespace was handed over too; give one".into());
+        }
+        if handed && self.cgroup.delegate {
+            return Err(
+                "cgroup.delegate: whose the group is cannot be told of a user namespace that was handed over; \
+                 give namespaces.users"
+                    .into(),
+            );
+        }
+        let root = self.mounts.root.is_some() || self.fds.root.is_some();
+        if self.mounts.idmapped && !root {
+            return Err("mounts.idmapped: there is no other root; give one".into());
+        }
+        if self.mounts.is_idmapped() && !handed && maps.is_none() {
+            return Err(
+                "mounts.idmapped: there is no user namespace; give namespaces.users".into(),
+            );
+        }
+        self.check_numbers()
+    }
+
+    /// Each number of the plan is one that its user namespace has.
+    fn check_numbers(&self) -> Result<(), String> {
+        let own = self.numbers();
+        let folders = self.directories.iter();
+        let folders = folders.map(|folder| ("directories", (folder.uid, folder.gid)));
+        let secrets = self.mounts.credentials.iter();
+        let secrets = secrets.map(|folder| ("mounts.credentials", (folder.uid, own.1)));
+        let keyring = self.keyring.iter();
+        let keyring = keyring.map(|keyring| ("keyring", (keyring.uid, keyring.gid)));
+        let all = std::iter::once(("credentials", own)).chain(folders);
+        let mut all = all.chain(secrets).chain(keyring);
+        match all.find(|(_, (uid, gid))| self.outside(*uid, *gid).is_none()) {
+            Some((field, (uid, gid))) => Err(format!(
+                "{field}: user {uid} or group {gid} has no number in namespaces.users"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// User and group it runs under, in its own words.
+    fn numbers(&self) -> (u32, u32) {
+        let numbers = self.credentials.as_ref();
+        numbers.map_or((0, 0), |numbers| (numbers.uid, numbers.gid))
+    }
+
+    /// What the node calls a user and group of the plan, which are those of its user namespace.
+    pub fn outside(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        let maps = self.namespaces.users.as_ref();
+        match maps.filter(|maps| maps.is_shifted()) {
+            Some(maps) => maps.outside(uid, gid),
+            None => Some((uid, gid)),
+        }
+    }
+
+    /// User and group that the node knows the child by; none is root.
+    pub fn owner(&self) -> Option<(u32, u32)> {
+        let (uid, gid) = self.numbers();
+        let owner = self.outside(uid, gid);
+        owner.filter(|owner| self.credentials.is_some() || *owner != (0, 0))
     }
 
     fn check_slots(&self, fds: usize) -> Result<(), String> {
@@ -204,7 +283,11 @@ impl ExecPlan {
         for listen in &self.fds.listen {
             line("fds.listen", &listen.name)?;
         }
+        self.fds.check_opened()?;
         let namespaces = &self.fds.namespaces;
+        if namespaces.len() > MAX_NAMESPACES {
+            return Err(format!("fds.namespaces: more than {MAX_NAMESPACES}"));
+        }
         if namespaces
             .iter()
             .any(|handed| handed.kind == Namespace::Pid)

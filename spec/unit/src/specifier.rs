@@ -97,7 +97,7 @@ impl Specifiers<'_> {
             'E' => "/etc".into(),
             'T' => "/tmp".into(),
             'V' => "/var/tmp".into(),
-            'd' => format!("/run/credentials/{}", self.name),
+            'd' => format!("{}/{}", spec_layout::path::CREDENTIALS, self.name),
             'u' | 'g' => "root".into(),
             'U' | 'G' => "0".into(),
             'h' => "/root".into(),

@@ -20,6 +20,7 @@ use crate::directive::{
     exec::Exec,
     exit_status::ExitStatuses,
     identity::Identity,
+    image::ImageSettings,
     install::Install,
     keyring::KeyringMode,
     kill::Kill,
@@ -36,6 +37,7 @@ use crate::directive::{
     scheduling::SchedulingSettings,
     seccomp::SeccompSettings,
     service::ServiceKind,
+    socket::SocketSettings,
     start_limit::StartLimit,
     stdio::StdioSettings,
     timeout::Timeouts,
@@ -43,6 +45,7 @@ use crate::directive::{
 };
 use crate::finding::{Finding, Place};
 use crate::name::UnitType;
+use crate::plan::fd::OpenedFile;
 
 /// Whether a unit could be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,6 +184,8 @@ pub struct Service {
     pub notify: Notify,
     /// Which exit statuses mean what.
     pub exit_status: ExitStatuses,
+    /// OpenFile=.
+    pub open_files: Vec<OpenedFile>,
     /// How it is stopped.
     pub kill: Kill,
     /// Who it runs as.
@@ -209,6 +214,8 @@ pub struct Service {
     pub protection: Protection,
     /// Its root folder.
     pub root: RootSettings,
+    /// Its disk images.
+    pub images: ImageSettings,
     /// Its namespaces.
     pub namespaces: NamespaceSettings,
     /// Its secrets.
@@ -217,6 +224,8 @@ pub struct Service {
     pub devices: DeviceSettings,
     /// Which addresses it may talk to.
     pub addresses: AddressSettings,
+    /// Which ports and links it may use.
+    pub sockets: SocketSettings,
     /// How it shares processors, memory and disks.
     pub scheduling: SchedulingSettings,
     /// Its session keyring.

@@ -2,6 +2,7 @@
 
 mod boot;
 mod build;
+mod init;
 mod memory;
 
 use std::path::PathBuf;
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// Seconds between a cluster's start and the look at its memory.
     #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     settle: u64,
+    /// How many services inits are measured with.
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 100, 500], value_parser = clap::value_parser!(u32).range(1..=1000))]
+    services: Vec<u32>,
     /// Install what this machine lacks without asking.
     #[arg(long)]
     yes: bool,
@@ -53,6 +57,8 @@ enum Part {
     Boot,
     /// Memory of PID 1 and of each service.
     Memory,
+    /// Our PID 1 beside a floor in C, systemd, s6 and runit, with trivial services.
+    Init,
 }
 
 /// A line of the table.
@@ -105,6 +111,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Error> {
     }
     if wanted(Part::Memory) {
         figures.extend(bench.memory()?);
+    }
+    if wanted(Part::Init) {
+        figures.extend(bench.inits()?);
     }
     if output.is_json() {
         return output.json(&figures);

@@ -1,7 +1,7 @@
 //! `bedplate unit`: what PID 1 makes of unit files.
 
 mod directives;
-mod source;
+pub(crate) mod source;
 mod verify;
 
 use crate::exit::Error;

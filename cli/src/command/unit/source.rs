@@ -13,7 +13,7 @@ use crate::exit::{Context, Error};
 
 /// A root folder, or one folder of unit files, which then stands for the packages' folder.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(crate) struct Source {
     /// Links of a root lead to what is in it, as on the node.
     root: Option<PathBuf>,
     /// A folder of the node and the folder here.
@@ -21,14 +21,14 @@ pub(super) struct Source {
 }
 
 /// Some units of a source.
-pub(super) struct Units {
-    pub(super) source: Source,
-    pub(super) names: Vec<String>,
+pub(crate) struct Units {
+    pub(crate) source: Source,
+    pub(crate) names: Vec<String>,
 }
 
 impl Units {
     /// A unit file; a folder of such files; or a root, such as an unpacked package.
-    pub(super) fn at(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn at(path: &Path) -> Result<Self, Error> {
         let kind = std::fs::metadata(path).context(format!("cannot read {}", path.display()))?;
         if !kind.is_dir() {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -114,7 +114,7 @@ impl Source {
     }
 
     /// A finding with the file's name here.
-    pub(super) fn localised(&self, mut finding: Finding) -> Finding {
+    pub(crate) fn localised(&self, mut finding: Finding) -> Finding {
         if let Some(here) = self.here(&finding.at.file) {
             finding.at.file = here.display().to_string();
         }

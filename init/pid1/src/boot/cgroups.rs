@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use spec_layout::slice::{INIT, TASK, TRUNK};
+use spec_layout::slice::{INIT, INIT_SETTINGS, TASK, TRUNK};
 
 use crate::cgroup::controller;
 use crate::error::{Error, Result, What};
@@ -42,6 +42,10 @@ pub(super) fn build() -> Result<()> {
             .iter()
             .for_each(|(file, value)| set(&group.join(file), value));
     }
+    let init = root.join(INIT);
+    INIT_SETTINGS
+        .iter()
+        .for_each(|(file, value)| set(&init.join(file), value));
     if let Some(limit) = fs::read_to_string("/proc/meminfo")
         .ok()
         .and_then(|text| task_limit(&text))

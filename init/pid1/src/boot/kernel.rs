@@ -19,6 +19,11 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("fs/protected_fifos", "2", "nor a FIFO"),
     ("fs/protected_regular", "2", "nor a file"),
     (
+        "kernel/core_pattern",
+        "|/bin/false",
+        "nobody reads core files, and nothing shall write the memory of services down",
+    ),
+    (
         "kernel/dmesg_restrict",
         "1",
         "the kernel log holds addresses",

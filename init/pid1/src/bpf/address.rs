@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use spec_unit::plan::filter::{Filters, Prefix};
 
 use super::instruction::{
-    EXIT, Instruction, Register, add, and, block, call, copy, jump_unless, load, set,
+    EXIT, Instruction, Register, add, and, block, call, copy, jump, jump_unless, load, set,
 };
 
 const RESULT: Register = Register(0);
@@ -65,7 +65,7 @@ fn packet(filters: &Filters, offset: i32, size: i32) -> Vec<Instruction> {
         // An answer other than 0 is a failure.
         jump_unless(RESULT, 0, 1),
         // Goes on over the two that drop the packet.
-        make_jump(2),
+        jump(2),
         set(RESULT, 0),
         EXIT,
     ];
@@ -86,16 +86,6 @@ fn packet(filters: &Filters, offset: i32, size: i32) -> Vec<Instruction> {
     }
     part.extend([set(RESULT, 1), EXIT]);
     part
-}
-
-/// Goes on `steps` later, always.
-const fn make_jump(steps: i16) -> Instruction {
-    Instruction {
-        code: 0x05,
-        registers: 0,
-        offset: steps,
-        immediate: 0,
-    }
 }
 
 /// Compares the words of an address as they are in memory, as far as the prefix goes.

@@ -59,9 +59,42 @@ pub(super) const fn load(to: Register, from: Register, offset: i16) -> Instructi
     make(0x61, to, from, offset, 0)
 }
 
+/// Goes on `steps` later, always.
+pub(super) const fn jump(steps: i16) -> Instruction {
+    make(0x05, NONE, NONE, steps, 0)
+}
+
 /// Goes on `steps` later where the 32 bits of the register are not the value.
 pub(super) const fn jump_unless(register: Register, value: u32, steps: i16) -> Instruction {
     make(0x56, register, NONE, steps, value.cast_signed())
+}
+
+/// Goes on `steps` later where the register is less than the value, or more.
+pub(super) const fn jump_outside(
+    register: Register,
+    way: Outside,
+    value: i32,
+    steps: i16,
+) -> Instruction {
+    let code = match way {
+        Outside::Below => 0xa5,
+        Outside::Above => 0x25,
+    };
+    make(code, register, NONE, steps, value)
+}
+
+/// On which side of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outside {
+    /// Less.
+    Below,
+    /// More.
+    Above,
+}
+
+/// `to` = its lower 16 bits, from the order of the network.
+pub(super) const fn from_network(to: Register) -> Instruction {
+    make(0xdc, to, NONE, 0, 16)
 }
 
 /// Calls a function of the kernel; its arguments are in registers 1 to 5, its answer comes in register 0.

@@ -60,6 +60,12 @@ impl Handed {
         self.groups.entry(path.into()).or_default().extend(new);
     }
 
+    /// Whether it is known that a group and all above it have handed these down: they are, always from the root on.
+    pub(super) fn has(&self, path: &Path, wanted: &[&'static str]) -> bool {
+        let known = self.groups.get(path);
+        known.is_some_and(|known| wanted.iter().all(|name| known.contains(name)))
+    }
+
     /// A group is gone.
     pub(super) fn forget(&mut self, path: &Path) {
         self.groups.retain(|known, _| !known.starts_with(path));
@@ -137,11 +143,13 @@ mod tests {
         handed.down(folder.path(), &["memory"]);
         assert_eq!(fs::read_to_string(&control).unwrap(), "+memory");
         fs::write(&control, "").unwrap();
+        assert!(handed.has(folder.path(), &["memory"]) && !handed.has(folder.path(), &["cpu"]));
         handed.down(folder.path(), &["memory"]);
         assert_eq!(fs::read_to_string(&control).unwrap(), "");
         handed.down(folder.path(), &["cpu", "memory"]);
         assert_eq!(fs::read_to_string(&control).unwrap(), "+cpu");
         handed.forget(folder.path());
+        assert!(!handed.has(folder.path(), &["memory"]));
         handed.down(folder.path(), &["memory"]);
         assert_eq!(fs::read_to_string(&control).unwrap(), "+memory");
     }

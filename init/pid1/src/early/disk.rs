@@ -101,7 +101,7 @@ fn disks() -> Vec<Disk> {
     disks
         .into_iter()
         .map(|name| Disk {
-            table: read_table(&name),
+            table: table_of(&name),
             name,
         })
         .collect()
@@ -117,7 +117,7 @@ fn is_disk(name: &str) -> bool {
     !empty && !folder.join("partition").exists() && !NEVER.iter().any(numbered)
 }
 
-fn read_table(name: &str) -> std::result::Result<Vec<Partition>, String> {
+fn table_of(name: &str) -> std::result::Result<Vec<Partition>, String> {
     let sector =
         std::fs::read_to_string(Path::new(CLASS).join(name).join("queue/logical_block_size"));
     let sector: usize = sector
@@ -126,6 +126,14 @@ fn read_table(name: &str) -> std::result::Result<Vec<Partition>, String> {
         .filter(|&size| size <= 4096)
         .unwrap_or(512);
     let file = File::open(Path::new("/dev").join(name)).map_err(|cause| cause.to_string())?;
+    read_table(&file, sector)
+}
+
+/// Reads the partition table of a disk or an image with sectors of so many bytes.
+pub(crate) fn read_table(
+    file: &File,
+    sector: usize,
+) -> std::result::Result<Vec<Partition>, String> {
     let mut first = vec![0; sector];
     file.read_exact_at(&mut first, sector as u64)
         .map_err(|cause| cause.to_string())?;

@@ -4,7 +4,7 @@
 //! verified. A step that fails reboots the machine if [`crate::error`] says so, and the boot counter goes on from
 //! there.
 
-mod disk;
+pub(crate) mod disk;
 pub(crate) mod modules;
 pub(crate) mod mount;
 mod ram;
@@ -96,7 +96,25 @@ pub(crate) fn run(command_line: CommandLine) -> Error {
             error::settle(&error);
         }
     }
-    switch::enter(Path::new(SYSROOT), early.watchdog.for_exec())
+    let init = match init(&early.command_line) {
+        Ok(init) => init,
+        Err(error) => return error,
+    };
+    switch::enter(Path::new(SYSROOT), init, early.watchdog.for_exec())
+}
+
+/// The program of the root that becomes PID 1. Every word of the command line is as true as `roothash=`: who may write
+/// one may write the other.
+fn init(command_line: &CommandLine) -> Result<&Path> {
+    let init = command_line.value(command_line::INIT).unwrap_or(INIT);
+    if init.starts_with('/') {
+        return Ok(Path::new(init));
+    }
+    let why = format!(
+        "{}={init}: write the whole path of a program of the root",
+        command_line::INIT
+    );
+    Err(Error::new(What::SwitchRoot, why))
 }
 
 /// The modules that the builder found every boot to need. Unpacking and checking them takes as long as finding the
@@ -207,4 +225,22 @@ fn mount_root(early: &mut Early) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_s_pid_1_is_ours_unless_the_command_line_names_another() {
+        let line = |text: &str| CommandLine::parse(text);
+        assert_eq!(init(&line("quiet")).unwrap(), Path::new(INIT));
+        let other = line("init=/usr/lib/systemd/systemd quiet");
+        assert_eq!(init(&other).unwrap(), Path::new("/usr/lib/systemd/systemd"));
+        let error = init(&line("init=systemd")).unwrap_err().to_string();
+        assert!(
+            error.contains("init=systemd: write the whole path"),
+            "{error}"
+        );
+    }
 }

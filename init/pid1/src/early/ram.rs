@@ -34,6 +34,12 @@ fn show(file: &Path) -> Result<PathBuf> {
     };
     let number = loop_device::free(&open(Path::new("/dev/loop-control"))?).map_err(failed())?;
     let node = PathBuf::from(format!("/dev/loop{number}"));
-    loop_device::attach(&open(&node)?, backing.as_raw_fd()).map_err(failed())?;
+    let backing = loop_device::Backing {
+        file: backing.as_raw_fd(),
+        offset: 0,
+        length: 0,
+        goes_with_last_user: false,
+    };
+    loop_device::attach(&open(&node)?, &backing).map_err(failed())?;
     Ok(node)
 }

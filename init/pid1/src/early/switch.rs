@@ -9,7 +9,6 @@ use std::path::Path;
 use std::process::Command;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
-use spec_layout::path::INIT;
 
 use crate::error::{Error, Result, What};
 use crate::sys::watchdog::INHERITED;
@@ -18,17 +17,17 @@ use crate::sys::watchdog::INHERITED;
 const MOVED: [&str; 4] = ["dev", "proc", "sys", "run"];
 
 /// Enters the root and executes its PID 1, which finds the armed watchdog under its number; returns only if that failed.
-pub(super) fn enter(root: &Path, watchdog: Option<i32>) -> Error {
+pub(super) fn enter(root: &Path, init: &Path, watchdog: Option<i32>) -> Error {
     if let Err(error) = move_into(root) {
         return error;
     }
-    let mut init = Command::new(INIT);
-    init.env_clear();
+    let mut command = Command::new(init);
+    command.env_clear();
     if let Some(number) = watchdog {
-        init.env(INHERITED, number.to_string());
+        command.env(INHERITED, number.to_string());
     }
-    let cause = init.exec();
-    Error::new(What::SwitchRoot, format!("{INIT}: {cause}"))
+    let cause = command.exec();
+    Error::new(What::SwitchRoot, format!("{}: {cause}", init.display()))
 }
 
 fn move_into(root: &Path) -> Result<()> {

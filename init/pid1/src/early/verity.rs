@@ -21,25 +21,58 @@ const NAME: &str = "root";
 const CONTROL: &str = "/dev/mapper/control";
 
 const DEV_CREATE: u8 = 3;
+const DEV_REMOVE: u8 = 4;
 const DEV_SUSPEND: u8 = 6;
 const TABLE_LOAD: u8 = 9;
 const TABLE_STATUS: u8 = 12;
 
 const READ_ONLY: u32 = 1;
 const STATUS_TABLE: u32 = 1 << 4;
+const DEFERRED_REMOVE: u32 = 1 << 17;
 
-/// Sets the device up and gives its node.
+/// What becomes of a block that does not hash to what the root hash promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnCorruption {
+    /// The machine restarts.
+    Restart,
+    /// Reading it fails.
+    Fail,
+}
+
+/// Sets the device of the root up and gives its node.
 pub(crate) fn open(hash: &RootHash, source: &Source) -> Result<PathBuf> {
-    let superblock =
-        read_superblock(&source.tree).map_err(Error::at(What::Verity, source.tree.display()))?;
-    let control = File::options()
+    open_as(NAME, hash, source, OnCorruption::Restart)
+}
+
+/// Has the kernel remove a device once nobody has it open.
+pub(crate) fn remove_when_unused(name: &str) -> Result<()> {
+    let control = open_control()?;
+    Message::new(name, DEFERRED_REMOVE, 0)
+        .send(&control, DEV_REMOVE)
+        .map_err(Error::at(What::Verity, "removing the device"))
+}
+
+fn open_control() -> Result<File> {
+    File::options()
         .read(true)
         .write(true)
         .open(CONTROL)
-        .map_err(Error::at(What::Verity, CONTROL))?;
+        .map_err(Error::at(What::Verity, CONTROL))
+}
+
+/// Sets a device up under a name and gives its node. Where that fails nothing is left of it.
+pub(crate) fn open_as(
+    name: &str,
+    hash: &RootHash,
+    source: &Source,
+    on_corruption: OnCorruption,
+) -> Result<PathBuf> {
+    let superblock =
+        read_superblock(&source.tree).map_err(Error::at(What::Verity, source.tree.display()))?;
+    let control = open_control()?;
     let failed = |step| Error::at(What::Verity, step);
 
-    let mut create = Message::new(READ_ONLY, 0);
+    let mut create = Message::new(name, READ_ONLY, 0);
     create
         .send(&control, DEV_CREATE)
         .map_err(failed("creating the device"))?;
@@ -48,15 +81,21 @@ pub(crate) fn open(hash: &RootHash, source: &Source) -> Result<PathBuf> {
     let sectors = superblock
         .data_blocks
         .saturating_mul(u64::from(superblock.data_block) / 512);
-    let table = table(hash, source, &superblock);
-    let mut load = Message::new(READ_ONLY, 1).with_target(sectors, "verity", &table);
-    load.send(&control, TABLE_LOAD).map_err(failed(
+    let table = table(hash, source, &superblock, on_corruption);
+    let mut load = Message::new(name, READ_ONLY, 1).with_target(sectors, "verity", &table);
+    let loaded = load.send(&control, TABLE_LOAD).map_err(failed(
         "loading the table (does the tree belong to this root?)",
-    ))?;
-    Message::new(READ_ONLY, 0)
-        .send(&control, DEV_SUSPEND)
-        .map_err(failed("resuming the device"))?;
-    Ok(node)
+    ));
+    let resumed = loaded.and_then(|()| {
+        Message::new(name, READ_ONLY, 0)
+            .send(&control, DEV_SUSPEND)
+            .map_err(failed("resuming the device"))
+    });
+    if resumed.is_err() {
+        // What failed counts.
+        let _ = remove_when_unused(name);
+    }
+    resumed.map(|()| node)
 }
 
 /// What the kernel says of the dm-verity device under the mounted root.
@@ -72,7 +111,7 @@ pub(crate) struct Live {
 pub(crate) fn of_mounted_root() -> Option<Live> {
     let device = std::fs::metadata("/").ok()?.st_dev();
     let control = File::options().read(true).write(true).open(CONTROL).ok()?;
-    let mut status = Message::new(STATUS_TABLE, 0)
+    let mut status = Message::new(NAME, STATUS_TABLE, 0)
         .with_room(4096)
         .by_device(device);
     status.send(&control, TABLE_STATUS).ok()?;
@@ -88,14 +127,23 @@ fn read_superblock(tree: &Path) -> std::result::Result<Superblock, String> {
 }
 
 /// The table's parameters; the superblock takes the first hash block, the tree follows it.
-fn table(hash: &RootHash, source: &Source, superblock: &Superblock) -> String {
+fn table(
+    hash: &RootHash,
+    source: &Source,
+    superblock: &Superblock,
+    on_corruption: OnCorruption,
+) -> String {
+    let more = match on_corruption {
+        OnCorruption::Restart => " 1 restart_on_corruption",
+        OnCorruption::Fail => "",
+    };
     let salt: String = superblock
         .salt
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
     format!(
-        "1 {} {} {} {} {} 1 sha256 {hash} {} 1 restart_on_corruption",
+        "1 {} {} {} {} {} 1 sha256 {hash} {}{more}",
         source.root.display(),
         source.tree.display(),
         superblock.data_block,
@@ -111,7 +159,7 @@ struct Message {
 }
 
 impl Message {
-    fn new(flags: u32, targets: u32) -> Message {
+    fn new(name: &str, flags: u32, targets: u32) -> Message {
         let mut message = Message {
             bytes: vec![0; HEADER],
         };
@@ -119,7 +167,7 @@ impl Message {
         message.put(16, &(HEADER as u32).to_ne_bytes());
         message.put(20, &targets.to_ne_bytes());
         message.put(28, &flags.to_ne_bytes());
-        message.put(48, NAME.as_bytes());
+        message.put(48, name.as_bytes());
         message
     }
 
@@ -231,15 +279,18 @@ mod tests {
         let expected = format!(
             "1 /dev/vda2 /dev/vda3 4096 4096 100 1 sha256 {hash} 0102 1 restart_on_corruption"
         );
-        assert_eq!(table(&hash, &source, &superblock(vec![1, 2])), expected);
-        assert!(
-            table(&hash, &source, &superblock(vec![])).contains(&format!("{hash} - 1 restart"))
-        );
+        let restart = OnCorruption::Restart;
+        let salted = table(&hash, &source, &superblock(vec![1, 2]), restart);
+        assert_eq!(salted, expected);
+        let plain = table(&hash, &source, &superblock(vec![]), restart);
+        assert!(plain.contains(&format!("{hash} - 1 restart")), "{plain}");
+        let image = table(&hash, &source, &superblock(vec![]), OnCorruption::Fail);
+        assert!(image.ends_with(&format!("{hash} -")), "{image}");
     }
 
     #[test]
     fn a_message_is_laid_out_as_the_kernel_reads_it() {
-        let message = Message::new(READ_ONLY, 1).with_target(800, "verity", "1 a b");
+        let message = Message::new(NAME, READ_ONLY, 1).with_target(800, "verity", "1 a b");
         assert_eq!(message.bytes.len(), HEADER + 40 + 8);
         assert_eq!(message.bytes[..4], 4u32.to_ne_bytes());
         assert_eq!(
@@ -256,7 +307,7 @@ mod tests {
     fn the_root_hash_is_read_back_from_the_live_table_only_of_verity() {
         let parameters = "1 252:2 252:3 4096 4096 100 1 sha256 abcd - 1 restart_on_corruption";
         let answer = |kind| {
-            Message::new(0, 1)
+            Message::new(NAME, 0, 1)
                 .with_target(1, kind, parameters)
                 .live_verity()
         };
@@ -268,6 +319,6 @@ mod tests {
             })
         );
         assert_eq!(answer("linear"), None);
-        assert_eq!(Message::new(0, 0).live_verity(), None);
+        assert_eq!(Message::new(NAME, 0, 0).live_verity(), None);
     }
 }

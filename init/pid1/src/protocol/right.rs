@@ -1,9 +1,17 @@
 //! Who may ask PID 1 for what.
 //!
-//! Root may ask for everything. A user in [`USERS`] may ask for what the program behind it asks for today, of any unit,
-//! and for no more. Nobody else may ask for anything.
+//! Root may ask for everything, unless it is behind walls ([`Peer::is_walled`]): a service that a unit file keeps from the
+//! node must not get there by PID 1's hand. Such a one may look, and the programs in [`UNITS`] may ask for what they ask
+//! for today. So may a user in [`USERS`], of any unit. Nobody else may ask for anything.
+//!
+//! The policy for programs that such a user has run: PID 1 makes a user up for each run, as DynamicUser= does, which has
+//! no capability, gets none by exec, and belongs to no group of the node's. The plan may ask for any wall, limit and share
+//! of the machine, for descriptors that its client has itself, and for nothing that root would do or read on its behalf:
+//! no other root, user, path of a stream, folder, bind, secret, or namespace of somebody else.
 
 use spec_unit::control::{Request, ShutdownAction};
+
+use super::peer::Peer;
 
 /// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +30,12 @@ pub(crate) enum Right {
     ResetFailed,
     /// Signal a unit.
     Kill,
-    /// Run and collect transient units.
+    /// Run transient units as any user, and collect all.
     Transient,
+    /// Run transient units without a privilege ([`ExecPlan::check_confined`]), and collect those.
+    ///
+    /// [`ExecPlan::check_confined`]: spec_unit::plan::ExecPlan::check_confined
+    Confined,
     /// Shut the node down.
     Shutdown,
     /// Tell of devices.
@@ -48,13 +60,27 @@ const EVERYTHING: Rights = Rights {
         Right::ResetFailed,
         Right::Kill,
         Right::Transient,
+        Right::Confined,
         Right::Shutdown,
         Right::Devices,
         Right::Reexecute,
     ],
 };
 
-/// Users besides root, and what each may ask. Programs that run as root, such as the device service, need no row.
+const LOOK: Rights = Rights {
+    kinds: &[Right::Read],
+};
+
+/// Units whose main process is root behind walls, and what each may ask.
+const UNITS: &[(&str, Rights)] = &[(
+    // Devices come and go, one of them the power button.
+    "bedplate-device.service",
+    Rights {
+        kinds: &[Right::Read, Right::Devices, Right::Shutdown],
+    },
+)];
+
+/// Users besides root, and what each may ask.
 pub(super) const USERS: &[(&str, Rights)] = &[(
     // The node API: what an operator may ask of it.
     "bedplate-node",
@@ -65,6 +91,7 @@ pub(super) const USERS: &[(&str, Rights)] = &[(
             Right::Stop,
             Right::Restart,
             Right::Kill,
+            Right::Confined,
             Right::Shutdown,
         ],
     },
@@ -73,7 +100,9 @@ pub(super) const USERS: &[(&str, Rights)] = &[(
 /// The kind of a request.
 fn kind(request: &Request) -> Right {
     match request {
-        Request::List { .. } | Request::Show { .. } | Request::Watch => Right::Read,
+        Request::List { .. } | Request::Show { .. } | Request::Wait { .. } | Request::Watch => {
+            Right::Read
+        }
         // To start one of these targets is to shut down, by another name.
         Request::Start { unit } if ShutdownAction::of_target(unit).is_some() => Right::Shutdown,
         Request::Start { .. } => Right::Start,
@@ -82,7 +111,9 @@ fn kind(request: &Request) -> Right {
         Request::Reload { .. } => Right::Reload,
         Request::ResetFailed { .. } => Right::ResetFailed,
         Request::Kill { .. } => Right::Kill,
-        Request::Run { .. } | Request::Collect { .. } => Right::Transient,
+        Request::Run { .. } => Right::Transient,
+        // Whose unit it is counts besides.
+        Request::Collect { .. } => Right::Confined,
         Request::Shutdown { .. } => Right::Shutdown,
         Request::Devices { .. } => Right::Devices,
         Request::Reexecute | Request::Crash => Right::Reexecute,
@@ -90,12 +121,22 @@ fn kind(request: &Request) -> Right {
 }
 
 impl Rights {
-    /// The rights of a user; `name_of` tells its name.
-    pub(super) fn of(uid: u32, name_of: impl Fn(u32) -> Option<String>) -> Option<&'static Self> {
-        if uid == 0 {
-            return Some(&EVERYTHING);
+    /// The rights of a peer; `name_of` tells a user's name.
+    pub(super) fn of(
+        peer: &Peer,
+        name_of: impl Fn(u32) -> Option<String>,
+    ) -> Option<&'static Self> {
+        if peer.uid == 0 {
+            let of_unit = UNITS
+                .iter()
+                .find(|(unit, _)| peer.unit.as_deref() == Some(unit));
+            return Some(match of_unit {
+                _ if !peer.is_walled => &EVERYTHING,
+                Some((_, rights)) => rights,
+                None => &LOOK,
+            });
         }
-        let name = name_of(uid)?;
+        let name = name_of(peer.uid)?;
         let row = USERS.iter().find(|(user, _)| *user == name);
         row.map(|(_, rights)| rights)
     }
@@ -103,15 +144,21 @@ impl Rights {
     /// Refuses a request that is none of the user's.
     pub(super) fn check(&self, request: &Request) -> Result<(), String> {
         if self.kinds.contains(&kind(request)) {
-            Ok(())
-        } else {
-            Err("your user may not ask this".into())
+            return Ok(());
+        }
+        match request {
+            Request::Run { plan, .. } if self.kinds.contains(&Right::Confined) => {
+                plan.check_confined()
+            }
+            _ => Err("your user may not ask this, or not from behind the walls of its unit".into()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use spec_unit::plan::ExecPlan;
+
     use super::*;
 
     fn unit(unit: &str) -> String {
@@ -126,19 +173,57 @@ mod tests {
     #[test]
     fn only_root_and_the_users_of_the_table_have_rights() {
         let name = |name: &'static str| move |_| Some(name.to_string());
-        assert_eq!(Rights::of(0, |_| None), Some(&EVERYTHING));
-        assert!(Rights::of(7, name("bedplate-node")).is_some());
-        assert_eq!(Rights::of(7, name("bedplate-cluster")), None);
-        assert_eq!(Rights::of(7, |_| None), None);
+        assert_eq!(Rights::of(&Peer::user(0), |_| None), Some(&EVERYTHING));
+        let seven = Peer::user(7);
+        assert!(Rights::of(&seven, name("bedplate-node")).is_some());
+        assert_eq!(Rights::of(&seven, name("bedplate-cluster")), None);
+        assert_eq!(Rights::of(&seven, |_| None), None);
     }
 
     #[test]
-    fn the_node_api_may_ask_what_operators_may_and_runs_nothing_of_its_own() {
-        let node = Rights::of(7, |_| Some("bedplate-node".into())).unwrap();
+    fn root_behind_walls_looks_and_does_only_what_is_its_programs() {
+        let walled = |unit: Option<&str>| {
+            let peer = Peer {
+                is_walled: true,
+                unit: unit.map(String::from),
+                ..Peer::user(0)
+            };
+            Rights::of(&peer, |_| None).unwrap()
+        };
+        let off = Request::Shutdown {
+            action: ShutdownAction::Poweroff,
+        };
+        let tell = Request::Devices {
+            telling: spec_unit::device::Telling::Begin,
+            devices: Vec::new(),
+            gone: Vec::new(),
+        };
+        let run = Request::Run {
+            unit: unit("a.service"),
+            plan: Box::default(),
+        };
+        for (of, may_end) in [(None, false), (Some("bedplate-device.service"), true)] {
+            let rights = walled(of);
+            assert_eq!(rights.check(&Request::Watch), Ok(()));
+            assert_eq!(rights.check(&off).is_ok(), may_end, "{of:?}");
+            assert_eq!(rights.check(&tell).is_ok(), may_end, "{of:?}");
+            assert!(rights.check(&run).is_err(), "{of:?}");
+        }
+    }
+
+    #[test]
+    fn the_node_api_may_ask_what_operators_may_and_runs_nothing_with_a_privilege() {
+        let node = Rights::of(&Peer::user(7), |_| Some("bedplate-node".into())).unwrap();
         let etcd = || unit("etcd.service");
         for request in [
             Request::Watch,
             Request::Restart { unit: etcd() },
+            Request::Wait { unit: etcd() },
+            Request::Collect { unit: etcd() },
+            Request::Run {
+                unit: etcd(),
+                plan: Box::default(),
+            },
             Request::Shutdown {
                 action: ShutdownAction::Reboot,
             },
@@ -148,7 +233,6 @@ mod tests {
         for request in [
             Request::Reload { unit: etcd() },
             Request::ResetFailed { unit: etcd() },
-            Request::Collect { unit: etcd() },
             Request::Devices {
                 telling: spec_unit::device::Telling::Begin,
                 devices: Vec::new(),
@@ -158,7 +242,10 @@ mod tests {
             Request::Crash,
             Request::Run {
                 unit: etcd(),
-                plan: Box::default(),
+                plan: Box::new(ExecPlan {
+                    nice: Some(-1),
+                    ..ExecPlan::default()
+                }),
             },
         ] {
             assert!(node.check(&request).is_err(), "{request:?}");

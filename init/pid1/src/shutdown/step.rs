@@ -58,7 +58,7 @@ impl<'a> Steps<'a> {
                 Some(ExitStatus::Exited(errno)) => {
                     return Ended::Failed(io::Error::from_raw_os_error(errno));
                 }
-                Some(ExitStatus::Signaled(_)) => return Ended::Stuck,
+                Some(ExitStatus::Signaled(_) | ExitStatus::Dumped(_)) => return Ended::Stuck,
                 None => {}
             }
             let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();

@@ -14,6 +14,10 @@ pub(crate) enum Attach {
     Ingress,
     /// BPF_CGROUP_INET_EGRESS.
     Egress,
+    /// BPF_CGROUP_INET4_BIND.
+    Bind4,
+    /// BPF_CGROUP_INET6_BIND.
+    Bind6,
 }
 
 impl Attach {
@@ -23,6 +27,8 @@ impl Attach {
             Self::Devices => (15, 6),
             Self::Ingress => (8, 0),
             Self::Egress => (8, 1),
+            Self::Bind4 => (18, 8),
+            Self::Bind6 => (18, 9),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::ffi::{CStr, c_char, c_int};
 use std::os::fd::{IntoRawFd as _, RawFd};
 
 mod credential;
+mod file;
 mod folder;
 mod mount;
 mod namespace;
@@ -27,17 +28,20 @@ pub(crate) struct Kernel {
     report: RawFd,
     /// File systems that are mounted nowhere yet, by slot.
     trees: Vec<RawFd>,
-    /// `/proc/self`, once it is open.
-    own_folder: RawFd,
+    /// Files that the program is handed, by slot.
+    files: Vec<RawFd>,
+    /// The user namespace to enter.
+    users: RawFd,
 }
 
 impl Kernel {
-    /// With room for so many file systems, made by the parent.
-    pub(crate) fn new(report: RawFd, trees: usize) -> Self {
+    /// With room for so many file systems and files, made by the parent.
+    pub(crate) fn new(report: RawFd, trees: usize, files: usize) -> Self {
         Self {
             report,
             trees: vec![mount::NONE; trees],
-            own_folder: mount::NONE,
+            files: vec![mount::NONE; files],
+            users: mount::NONE,
         }
     }
 
@@ -100,22 +104,34 @@ impl Syscall for Kernel {
                 kmsg,
                 to,
             } => journal(path, header, *kmsg, *to),
+            Step::SessionTerminal { uid } => stream::session_terminal(*uid),
+            Step::OpenFile { slot, path, flags } => {
+                let opened = file::open(path, *flags)?;
+                let place = self.files.get_mut(*slot).ok_or(Failure(libc::EBADF))?;
+                *place = opened;
+                Ok(())
+            }
+            Step::PlaceFile { slot, to } => {
+                let file = self.files.get(*slot).ok_or(Failure(libc::EBADF))?;
+                duplicate(*file, *to)
+            }
             Step::Duplicate { from, to } => duplicate(*from, *to),
             Step::Directory(folder) => folder::make(folder),
             Step::Keyring(keyring) => keyring::join(keyring),
-            Step::Namespace { fd, kind } => {
-                // SAFETY: takes no pointer.
-                check(unsafe { libc::setns(*fd, *kind) }).map(drop)
-            }
+            Step::Namespace { fd, kind } => namespace::enter(*fd, *kind),
             Step::Unshare(kind) => namespace::unshare(*kind),
             Step::Join { path, kind } => namespace::join(path, *kind),
             Step::TellNamespace { path, letter } => namespace::tell(self.report, path, *letter),
             Step::Loopback => namespace::loopback(),
-            Step::OwnFolder => {
-                self.own_folder = namespace::own_folder()?;
+            Step::Users { uid, gid } => {
+                self.users = namespace::users([uid, gid])?;
                 Ok(())
             }
-            Step::Users { uid, gid } => namespace::users(self.own_folder, [uid, gid]),
+            Step::HandedUsers(fd) => {
+                self.users = *fd;
+                Ok(())
+            }
+            Step::EnterUsers => namespace::enter(self.users, libc::CLONE_NEWUSER),
             Step::OwnMounts { isolated } => mount::unshare(*isolated),
             Step::Tree {
                 slot,
@@ -126,6 +142,24 @@ impl Syscall for Kernel {
                 let tree = mount::tree(path, *recursive, *missing_ok)?;
                 self.keep(*slot, tree)
             }
+            Step::Handed { slot, fd, isolated } => {
+                mount::keep_to_itself(*fd, *isolated)?;
+                self.keep(*slot, *fd)
+            }
+            Step::IdMap { slot } => mount::idmap(self.tree(*slot), self.users),
+            Step::Image {
+                slot,
+                path,
+                arguments,
+                missing_ok,
+            } => {
+                let absent = *missing_ok && mount::is_missing(path);
+                let tree = match absent {
+                    true => mount::NONE,
+                    false => super::image::open(arguments, self.report)?,
+                };
+                self.keep(*slot, tree)
+            }
             Step::Inaccessible {
                 slot,
                 root,
@@ -133,7 +167,8 @@ impl Syscall for Kernel {
                 nodes,
                 missing_ok,
             } => {
-                let tree = mount::inaccessible([root, path], nodes, *missing_ok)?;
+                let root = root.map(|root| self.tree(root));
+                let tree = mount::inaccessible(root, path, nodes, *missing_ok)?;
                 self.keep(*slot, tree)
             }
             Step::NewFileSystem { slot, new } => {
@@ -152,8 +187,7 @@ impl Syscall for Kernel {
                 text,
             } => credential::write(self.tree(*slot), name, *uid, text),
             Step::GiveCredentials { slot, uid } => credential::give(self.tree(*slot), *uid),
-            Step::Root { fd } => mount::root(*fd),
-            Step::RootTree { slot } => mount::root(self.tree(*slot)),
+            Step::Root { slot } => mount::root(self.tree(*slot)),
             Step::MountPoint {
                 slot,
                 parents,

@@ -3,7 +3,9 @@
 #[cfg(test)]
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{
+    AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd, RawFd,
+};
 
 use nix::sys::signal::SigSet;
 
@@ -43,6 +45,8 @@ pub(crate) struct Birth<'a> {
     pub(crate) cgroup: Option<BorrowedFd<'a>>,
     /// A PID namespace, in which it is number 1.
     pub(crate) own_processes: bool,
+    /// PID 1's own table of descriptors, not a copy.
+    pub(crate) same_descriptors: bool,
 }
 
 /// Makes a child that runs `body` and nothing else. Signal handlers are reset in it.
@@ -58,6 +62,9 @@ pub(crate) fn child(birth: Birth<'_>, body: impl FnOnce()) -> io::Result<Child> 
     };
     if birth.own_processes {
         args.flags |= libc::CLONE_NEWPID as u64;
+    }
+    if birth.same_descriptors {
+        args.flags |= libc::CLONE_FILES as u64;
     }
     if let Some(cgroup) = birth.cgroup {
         args.flags |= CLONE_INTO_CGROUP;
@@ -98,6 +105,31 @@ pub(crate) fn worker(body: impl FnOnce() -> i32) -> io::Result<Child> {
         // SAFETY: ends the child at once, without what PID 1 would do at its own exit.
         unsafe { libc::_exit(code) }
     })
+}
+
+/// Makes a child that closes descriptors of PID 1's own table, so that whatever a close waits for, PID 1 does not. They
+/// are given back if there is no child.
+pub(crate) fn closer(fds: Vec<OwnedFd>) -> Result<Child, (io::Error, Vec<OwnedFd>)> {
+    let birth = Birth {
+        same_descriptors: true,
+        ..Birth::default()
+    };
+    let born = child(birth, || {
+        for fd in &fds {
+            // SAFETY: takes no pointer. Its owner gives it up below and never uses it again.
+            unsafe { libc::close(fd.as_raw_fd()) };
+        }
+        // SAFETY: ends the child at once; nothing is dropped in it.
+        unsafe { libc::_exit(0) }
+    });
+    match born {
+        Ok(child) => {
+            // The child's from now on.
+            fds.into_iter().for_each(|fd| _ = fd.into_raw_fd());
+            Ok(child)
+        }
+        Err(cause) => Err((cause, fds)),
+    }
 }
 
 /// Closes every descriptor but the standard streams and the one to keep.

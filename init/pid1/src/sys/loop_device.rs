@@ -4,11 +4,14 @@ use std::fs::File;
 use std::os::fd::{AsRawFd as _, RawFd};
 
 const READ_ONLY: u32 = 1;
+const AUTOCLEAR: u32 = 4;
 
-/// `struct loop_info64`, of which only the flags are used.
+/// `struct loop_info64`.
 #[repr(C)]
 struct Info {
-    before: [u64; 5],
+    device: [u64; 3],
+    offset: u64,
+    size_limit: u64,
     numbers: [u32; 2],
     encryption_key_size: u32,
     flags: u32,
@@ -36,17 +39,37 @@ pub(crate) fn free(control: &File) -> std::io::Result<i32> {
     Ok(unsafe { ioctl::get_free(control.as_raw_fd()) }?)
 }
 
-/// LOOP_CONFIGURE: shows the file `backing` as the block device, read-only.
-pub(crate) fn attach(device: &File, backing: RawFd) -> std::io::Result<()> {
+/// What a loop device shows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Backing {
+    /// A file, or another block device.
+    pub(crate) file: RawFd,
+    /// First byte of it.
+    pub(crate) offset: u64,
+    /// How many bytes; 0 for all.
+    pub(crate) length: u64,
+    /// The device lets go of the file when nobody has it open.
+    pub(crate) goes_with_last_user: bool,
+}
+
+/// LOOP_CONFIGURE: shows a file as the block device, read-only.
+pub(crate) fn attach(device: &File, backing: &Backing) -> std::io::Result<()> {
+    let goes = if backing.goes_with_last_user {
+        AUTOCLEAR
+    } else {
+        0
+    };
     let info = Info {
-        before: [0; 5],
+        device: [0; 3],
+        offset: backing.offset,
+        size_limit: backing.length,
         numbers: [0; 2],
         encryption_key_size: 0,
-        flags: READ_ONLY,
+        flags: READ_ONLY | goes,
         names_and_key: [0; 160],
         init: [0; 2],
     };
-    let fd = u32::try_from(backing).map_err(|_| std::io::ErrorKind::InvalidInput)?;
+    let fd = u32::try_from(backing.file).map_err(|_| std::io::ErrorKind::InvalidInput)?;
     let config = Config {
         fd,
         block_size: 0,

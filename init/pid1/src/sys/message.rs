@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 /// A received packet.
 #[derive(Debug, Default)]
@@ -19,6 +19,30 @@ pub(crate) struct Received {
 
 /// Room for SCM_RIGHTS of 253 descriptors (the kernel's most) and SCM_CREDENTIALS.
 const CONTROL: usize = 1200;
+
+/// The process that has made a connection, as itself.
+pub(crate) fn peer(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut pidfd: libc::c_int = -1;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: both pointers outlive the call, and the length is that of the number.
+    let told = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PEERPIDFD,
+            (&raw mut pidfd).cast(),
+            &raw mut length,
+        )
+    };
+    if told < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel made a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(pidfd) })
+}
+
+/// SO_PEERPIDFD of asm-generic/socket.h.
+const SO_PEERPIDFD: libc::c_int = 77;
 
 /// Receives one packet without waiting.
 pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
@@ -69,4 +93,37 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
         }
     }
     Ok(received)
+}
+
+/// Sends one byte and a descriptor. Allocates nothing.
+pub(crate) fn send(socket: RawFd, letter: u8, fd: RawFd) -> io::Result<()> {
+    let mut byte = letter;
+    let mut part = libc::iovec {
+        iov_base: (&raw mut byte).cast(),
+        iov_len: 1,
+    };
+    // Room for one descriptor, aligned as the kernel wants it.
+    let mut control = [0u64; 4];
+    // SAFETY: msghdr is plain data for which zero is valid. The control buffer holds a header and one number, which
+    // the macros stay within; all outlives the call.
+    unsafe {
+        let mut header: libc::msghdr = std::mem::zeroed();
+        header.msg_iov = &raw mut part;
+        header.msg_iovlen = 1;
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = libc::CMSG_SPACE(size_of::<RawFd>() as u32) as _;
+        let message = libc::CMSG_FIRSTHDR(&raw const header);
+        if message.is_null() {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        (*message).cmsg_level = libc::SOL_SOCKET;
+        (*message).cmsg_type = libc::SCM_RIGHTS;
+        (*message).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as _;
+        libc::CMSG_DATA(message).cast::<RawFd>().write_unaligned(fd);
+        let sent = libc::sendmsg(socket, &raw const header, libc::MSG_NOSIGNAL);
+        if sent < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }

@@ -68,7 +68,7 @@ pub(crate) fn execute(crashed: bool) -> io::Error {
         } else {
             &image.planned
         };
-        for fd in 3..HIGHEST {
+        for fd in 3..table_size() {
             libc::fcntl(fd, libc::F_SETFD, 0);
         }
         let arguments: [*const c_char; 2] = [image.program.as_ptr(), null()];
@@ -82,6 +82,34 @@ pub(crate) fn execute(crashed: bool) -> io::Error {
         libc::syscall(libc::SYS_close_range, 3, RawFd::MAX, CLOSE_ON_EXEC);
         cause
     }
+}
+
+/// No descriptor has this number or a higher one: the size of the kernel's table for this process, as
+/// proc_pid_status(5) tells it, else [`HIGHEST`]. Makes system calls only.
+fn table_size() -> RawFd {
+    let mut text = [0_u8; 4096];
+    // SAFETY: the path ends in NUL, and the buffer is as long as said.
+    let length = unsafe {
+        let fd = libc::open(
+            c"/proc/self/status".as_ptr(),
+            libc::O_RDONLY | libc::O_CLOEXEC,
+        );
+        if fd < 0 {
+            return HIGHEST;
+        }
+        let length = libc::read(fd, text.as_mut_ptr().cast(), text.len());
+        libc::close(fd);
+        usize::try_from(length).unwrap_or(0)
+    };
+    let size = fd_size(text.get(..length).unwrap_or_default());
+    size.map_or(HIGHEST, |size| size.min(HIGHEST))
+}
+
+/// The number behind `FDSize:`.
+fn fd_size(text: &[u8]) -> Option<RawFd> {
+    let mut lines = text.split(|byte| *byte == b'\n');
+    let size = lines.find_map(|line| line.strip_prefix(b"FDSize:"))?;
+    std::str::from_utf8(size.trim_ascii()).ok()?.parse().ok()
 }
 
 /// Hears of faults on a stack of its own. Makes system calls only.
@@ -194,6 +222,16 @@ mod tests {
         let mut text = [0; 64];
         let length = (&read).read(&mut text).unwrap();
         Some(String::from_utf8_lossy(&text[..length]).into_owned())
+    }
+
+    #[test]
+    fn every_descriptor_has_a_number_below_the_size_of_the_table() {
+        assert_eq!(fd_size(b"Name:\ta\nFDSize:\t1024\nGroups:\n"), Some(1024));
+        assert_eq!((fd_size(b""), fd_size(b"FDSize:\tmany\n")), (None, None));
+        let (read, _write) = pipe().unwrap();
+        let high = crate::sys::clone::lift(read.into()).unwrap();
+        let size = table_size();
+        assert!((high.as_raw_fd() + 1..=HIGHEST).contains(&size), "{size}");
     }
 
     #[test]

@@ -18,6 +18,8 @@ const NUMBERS: RangeInclusive<u32> = 61_184..=65_519;
 #[derive(Debug, Default)]
 pub(super) struct DynamicUsers {
     lent: BTreeMap<UnitId, (String, u32)>,
+    /// Numbers whose users are gone, and not all that was theirs: nobody else gets them yet.
+    parting: BTreeMap<u32, String>,
 }
 
 impl DynamicUsers {
@@ -52,16 +54,29 @@ impl DynamicUsers {
         self.lent.insert(id, (name, number));
     }
 
-    /// The unit has stopped.
-    pub(super) fn take_back(&mut self, id: UnitId) {
-        self.lent.remove(&id);
+    /// The unit has stopped; the user that it had.
+    pub(super) fn take_back(&mut self, id: UnitId) -> Option<(String, u32)> {
+        self.lent.remove(&id)
     }
 
-    /// The number that a unit, or another of the same user, has now.
+    /// Something of a user is still there.
+    pub(super) fn keep(&mut self, name: String, number: u32) {
+        self.parting.insert(number, name);
+    }
+
+    /// Nothing of this user is left.
+    pub(super) fn release(&mut self, number: u32) {
+        self.parting.remove(&number);
+    }
+
+    /// The number that a unit, or another of the same user, has now, or had until now.
     fn known(&self, id: UnitId, name: &str) -> Option<u32> {
         let own = self.lent.get(&id).filter(|(known, _)| known == name);
         let named = self.lent.values().find(|(known, _)| known == name);
-        own.or(named).map(|(_, number)| *number)
+        let mut parting = self.parting.iter();
+        let parting = parting.find(|(_, known)| *known == name);
+        let lent = own.or(named).map(|(_, number)| *number);
+        lent.or(parting.map(|(number, _)| *number))
     }
 
     fn free(&self, name: &str, accounts: &Accounts) -> Option<u32> {
@@ -69,7 +84,10 @@ impl DynamicUsers {
         let count = last - first + 1;
         let start = (hash(name) % u64::from(count)) as u32;
         let numbers = (0..count).map(|step| first + (start + step) % count);
-        let is_lent = |number: u32| self.lent.values().any(|(_, lent)| *lent == number);
+        let is_lent = |number: u32| {
+            self.parting.contains_key(&number)
+                || self.lent.values().any(|(_, lent)| *lent == number)
+        };
         let mut free = numbers.filter(|number| !is_lent(*number) && !accounts.has_number(*number));
         free.next()
     }
@@ -109,6 +127,21 @@ mod tests {
             first,
             "after a restart too"
         );
+    }
+
+    #[test]
+    fn a_number_with_something_left_of_it_is_only_its_own_users() {
+        let mut users = DynamicUsers::default();
+        let [a, b]: [UnitId; 2] = [0, 1];
+        let mut accounts = Accounts::default();
+        users.lend(a, &unit("a.service"), &mut accounts).unwrap();
+        let (name, number) = users.take_back(a).unwrap();
+        users.keep(name, number);
+        assert_ne!(users.free("a", &Accounts::default()), Some(number));
+        assert_eq!(users.known(b, "a"), Some(number));
+        users.release(number);
+        assert_eq!(users.free("a", &Accounts::default()), Some(number));
+        assert_eq!(users.known(b, "a"), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use spec_unit::account::Accounts;
 use spec_unit::control::ExitStatus;
 use spec_unit::directive::Planning;
 use spec_unit::directive::notify::NotifyAccess;
+use spec_unit::directive::protect;
 use spec_unit::directive::service::ServiceType;
 use spec_unit::directive::slice;
 use spec_unit::graph::UnitId;
@@ -20,6 +21,7 @@ use spec_unit::specifier::Facts;
 use spec_unit::unit::Unit;
 use spec_unit::value::signal_name;
 
+use super::closing::Closing;
 use super::devices::Devices;
 use super::dynamic_user::DynamicUsers;
 use super::ipc;
@@ -30,6 +32,7 @@ use super::spawn::{self, ExecReport, Spawned, UnitNamespaces};
 use super::state::{Phase, UnitState};
 use super::store::Stores;
 use super::supervise::{Host, Role, Spawn, Timer, describe};
+use super::transient;
 use crate::bpf;
 use crate::cgroup::Cgroups;
 use crate::event::{Events, Source, Timers};
@@ -57,8 +60,12 @@ pub(crate) struct NodeHost {
     pub(crate) namespaces: BTreeMap<UnitId, UnitNamespaces>,
     /// Users of units that are not root, and whether their IPC objects go with the unit.
     pub(super) ipc_owners: BTreeMap<UnitId, (u32, bool)>,
+    /// Children that remove IPC objects.
+    pub(super) removers: ipc::Removers,
     /// Descriptors that services have stored.
     pub(crate) stores: Stores,
+    /// Descriptors of others that are being closed.
+    pub(crate) closing: Closing,
     /// Filters of control groups, by path.
     pub(super) held: BTreeMap<String, Filters>,
     /// The devices that are there.
@@ -67,6 +74,8 @@ pub(crate) struct NodeHost {
     pub(super) mounted: BTreeSet<String>,
     /// Tells when something was mounted or unmounted.
     mount_table: Option<File>,
+    /// Users and groups as they were last read.
+    accounts: node::AccountFiles,
     /// Users made up for one run.
     pub(super) users: DynamicUsers,
     /// Processes of units, each as itself: a number may be used anew.
@@ -75,6 +84,8 @@ pub(crate) struct NodeHost {
     pub(super) emptiers: BTreeMap<i32, String>,
     /// How many folders were removed.
     pub(super) removals: u64,
+    /// Units of which something here has changed since they were mirrored, where neither processes, clocks nor jobs tell.
+    pub(super) touched: BTreeSet<UnitId>,
     /// Has something to read once no job is left, for the services of Type=idle that wait for it.
     pub(super) idle: Option<OwnedFd>,
 }
@@ -92,15 +103,19 @@ impl NodeHost {
             handed: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             ipc_owners: BTreeMap::new(),
+            removers: ipc::Removers::default(),
             stores: Stores::default(),
+            closing: Closing::default(),
             held: BTreeMap::new(),
             devices: Devices::default(),
             mounted: BTreeSet::new(),
             mount_table: None,
+            accounts: node::AccountFiles::default(),
             users: DynamicUsers::default(),
             pidfds: BTreeMap::new(),
             emptiers: BTreeMap::new(),
             removals: 0,
+            touched: BTreeSet::new(),
             idle: None,
         };
         host.events.add(host.cgroups.events(), Source::Cgroups)?;
@@ -172,7 +187,10 @@ impl NodeHost {
     /// A child was collected: one that emptied a folder has said what went wrong, unless it was killed. What is left then.
     pub(crate) fn emptier_ended(&mut self, pid: i32, status: ExitStatus) -> Option<String> {
         let folder = self.emptiers.remove(&pid)?;
-        matches!(status, ExitStatus::Signaled(_)).then(|| {
+        if let Some(uid) = self.removers.ended(pid) {
+            self.users.release(uid);
+        }
+        (!matches!(status, ExitStatus::Exited(_))).then(|| {
             format!(
                 "{folder}: not all of the last run is removed, its child ended: {}",
                 describe(status)
@@ -192,7 +210,8 @@ impl NodeHost {
     fn take(&mut self, spawned: Spawned, id: UnitId, role: Role) -> Result<i32, String> {
         let Spawned { child, report } = spawned;
         let source = Source::Exec(child.pid.unsigned_abs());
-        if let Err(cause) = self.events.add(&report.socket, source) {
+        // It closes at exec at the latest; what it says before can wait.
+        if let Err(cause) = self.events.add_hang_up(&report.socket, source) {
             let _ = rustix::process::pidfd_send_signal(&child.pidfd, Signal::KILL);
             return Err(format!("process: its report cannot be heard: {cause}"));
         }
@@ -202,21 +221,30 @@ impl NodeHost {
         Ok(child.pid)
     }
 
+    /// What was handed over for a unit is of no more use.
+    pub(crate) fn drop_handed(&mut self, id: UnitId) {
+        if let Some(handed) = self.handed.remove(&id) {
+            self.closing.close(handed);
+        }
+    }
+
     /// Nothing of a unit is left, and its place may be another's next.
     pub(crate) fn forget(&mut self, id: UnitId) {
-        self.handed.remove(&id);
+        self.touched.insert(id);
+        self.drop_handed(id);
         self.namespaces.remove(&id);
         self.users.take_back(id);
         self.ipc_owners.remove(&id);
     }
 
     /// Has the IPC objects of a unit's user removed, unless another unit with that user runs.
-    fn remove_ipc(&mut self, id: UnitId) {
+    fn remove_ipc(&mut self, id: UnitId, user: Option<(String, u32)>) {
         let Some((uid, asked)) = self.ipc_owners.remove(&id) else {
             return;
         };
-        let mut others = self.ipc_owners.values_mut();
-        if let Some((_, removes)) = others.find(|(other, _)| *other == uid) {
+        let mut others = self.ipc_owners.iter_mut();
+        if let Some((other, (_, removes))) = others.find(|(_, (other, _))| *other == uid) {
+            self.touched.insert(*other);
             // Whoever of them stops last takes the objects along.
             *removes |= asked;
             return;
@@ -225,10 +253,14 @@ impl NodeHost {
             return;
         }
         match ipc::remove(uid) {
-            Ok(child) => drop(
-                self.emptiers
-                    .insert(child.pid, format!("IPC of user {uid}")),
-            ),
+            Ok(child) => {
+                let what = format!("IPC of user {uid}");
+                self.emptiers.insert(child.pid, what);
+                let name = user.filter(|(_, number)| *number == uid);
+                let name = name.map(|(name, _)| name);
+                self.keep_user(uid, name.clone());
+                self.removers.add(child, uid, name);
+            }
             Err(cause) => crate::warning!("IPC of user {uid}: {cause}"),
         }
     }
@@ -252,6 +284,13 @@ impl NodeHost {
     pub(super) fn unhold(&mut self, group: &str) {
         if !self.cgroups.exists(group) {
             self.held.remove(group);
+        }
+    }
+
+    /// A user that was made up is not gone as long as something of it is there.
+    pub(super) fn keep_user(&mut self, uid: u32, name: Option<String>) {
+        if let Some(name) = name {
+            self.users.keep(name, uid);
         }
     }
 
@@ -304,7 +343,16 @@ impl NodeHost {
                     variables: &variables,
                 })
             }
-            (None, Some(plan)) => Ok(plan.as_ref().clone()),
+            (None, Some(plan)) if service.state.asked_by == 0 => Ok(plan.as_ref().clone()),
+            (None, Some(plan)) => {
+                let (_, number) = self
+                    .users
+                    .of(service.id)
+                    .ok_or("a user of the node has its name; choose another one")?;
+                let mut plan = plan.as_ref().clone();
+                transient::confine(&mut plan, number);
+                Ok(plan)
+            }
             (None, None) => Err("has nothing to run".into()),
         }
     }
@@ -348,12 +396,10 @@ fn variables(service: &Spawn<'_>) -> Vec<(String, String)> {
     if matches!(state.phase, Phase::Stop | Phase::StopPost) {
         add("SERVICE_RESULT", state.result.word().into());
         if let Some(exit) = state.main_exit {
-            let (code, status) = match exit {
-                ExitStatus::Exited(code) => ("exited", code.to_string()),
-                ExitStatus::Signaled(signal) => (
-                    "killed",
-                    signal_name(signal).trim_start_matches("SIG").into(),
-                ),
+            let (code, status) = exit.parts();
+            let status = match exit {
+                ExitStatus::Exited(code) => code.to_string(),
+                _ => signal_name(status).trim_start_matches("SIG").into(),
             };
             add("EXIT_CODE", code.into());
             add("EXIT_STATUS", status);
@@ -364,17 +410,25 @@ fn variables(service: &Spawn<'_>) -> Vec<(String, String)> {
 
 /// PID 1 holds descriptors for each service: raises its number of open files to the most that the kernel gives. Units
 /// get limits of their own ([`spawn::steps`]).
-pub(super) fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let most = most_open_files().or(getrlimit(Resource::Nofile).maximum);
-    let limit = Rlimit {
-        current: most,
-        maximum: most,
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let raise = |most| {
+        let limit = Rlimit {
+            current: most,
+            maximum: most,
+        };
+        setrlimit(Resource::Nofile, limit)
     };
-    if let Err(cause) = setrlimit(Resource::Nofile, limit) {
+    // Where no file can be opened, that does not tell either.
+    let most = most_open_files().unwrap_or(NR_OPEN);
+    if let Err(cause) = raise(Some(most)).or_else(|_| raise(hard)) {
         crate::warning!("number of open files: {cause}");
     }
 }
+
+/// What fs.nr_open is unless somebody has changed it (Documentation/admin-guide/sysctl/fs.rst).
+const NR_OPEN: u64 = 1 << 20;
 
 /// The most open files that the kernel gives a process.
 fn most_open_files() -> Option<u64> {
@@ -384,12 +438,13 @@ fn most_open_files() -> Option<u64> {
 
 /// That a plan gets fewer open files than it asks for ([`crate::sys::child`]). Whoever asks for infinity asks for the
 /// most there is.
-fn lowered(plan: &ExecPlan, most: u64) -> Option<String> {
+fn lowered(plan: &ExecPlan, most: impl FnOnce() -> Option<u64>) -> Option<String> {
     let limits = plan.rlimits.iter();
     let mut limits = limits.filter(|limit| limit.resource == plan::Resource::Nofile);
     let limit = limits.next()?;
     let asked = [limit.soft, limit.hard];
     let asked = asked.into_iter().filter(|asked| *asked != u64::MAX).max()?;
+    let most = most()?;
     let message =
         || format!("LimitNOFILE={asked} is lowered to {most}, as much as fs.nr_open gives");
     (asked > most).then(message)
@@ -417,7 +472,7 @@ impl Host for NodeHost {
 
     fn spawn(&mut self, service: &mut Spawn<'_>) -> Result<i32, String> {
         service.state.invocation.get_or_insert_with(random_id);
-        let mut accounts = node::accounts();
+        let mut accounts = self.accounts.now().clone();
         self.users.lend(service.id, service.unit, &mut accounts)?;
         let mut plan = self.plan(service, accounts)?;
         // A group that has groups below it may hold no process itself.
@@ -428,18 +483,18 @@ impl Host for NodeHost {
         let mut fds = self.handed.remove(&service.id).unwrap_or_default();
         if starts(service) {
             self.hand_stored(service.id, &mut plan, &mut fds)?;
+            let there =
+                |file: &plan::OpenedFile| !file.missing_ok || Path::new(&file.path).exists();
+            plan.fds.opened.retain(there);
         }
-        let owner = plan
-            .credentials
-            .as_ref()
-            .map(|credentials| (credentials.uid, credentials.gid));
+        let owner = plan.owner();
         let group = self
             .cgroups
             .create(&plan.cgroup, owner)
             .map_err(|cause| format!("control group: {cause}"))?;
         service.state.cgroup = Some(plan.cgroup.path.clone());
         self.hold(&plan.cgroup)?;
-        let user = plan.credentials.as_ref().map(|numbers| numbers.uid);
+        let user = owner.map(|(uid, _)| uid);
         if let Some(uid) = user.filter(|uid| *uid != 0) {
             self.ipc_owners
                 .insert(service.id, (uid, service.unit.removes_ipc()));
@@ -452,7 +507,7 @@ impl Host for NodeHost {
             }
         }
         let name = &service.unit.name;
-        if let Some(message) = most_open_files().and_then(|most| lowered(&plan, most)) {
+        if let Some(message) = lowered(&plan, most_open_files) {
             self.say(Level::Warning, name, &message);
         }
         let idle = match (service.role, service.command) {
@@ -461,10 +516,15 @@ impl Host for NodeHost {
         };
         let shared = self.namespaces.entry(service.id).or_default();
         let group = Some(group.as_fd());
-        let spawned = match &idle {
-            Some(idle) => spawn::spawn_idle(&plan, name, group, &fds, shared, idle.as_fd()),
-            None => spawn::spawn(&plan, name, group, &fds, shared),
-        };
+        // What the last run has left is removed before there is anything of this one.
+        let removers = user.into_iter().flat_map(|uid| self.removers.of(uid));
+        let waits: Vec<_> = idle
+            .iter()
+            .map(|idle| idle.as_fd())
+            .chain(removers)
+            .collect();
+        let spawned = spawn::spawn_after(&plan, name, group, &fds, shared, &waits);
+        self.closing.close(fds);
         let spawned = spawned.map_err(|cause| format!("process: {cause}"))?;
         self.take(spawned, service.id, service.role)
     }
@@ -495,6 +555,10 @@ impl Host for NodeHost {
             .iter()
             .filter(|pid| crate::sys::signal::send(**pid, signal))
             .count()
+    }
+
+    fn thaw(&mut self, group: &str) {
+        self.cgroups.thaw(group);
     }
 
     fn populated(&self, group: &str) -> bool {
@@ -548,6 +612,7 @@ impl Host for NodeHost {
     }
 
     fn clean(&mut self, id: UnitId, state: &mut UnitState) {
+        self.touched.insert(id);
         if let Some(group) = &state.cgroup {
             self.cgroups.remove(group);
             if !self.cgroups.exists(group) {
@@ -557,10 +622,23 @@ impl Host for NodeHost {
         }
         if state.cgroup.is_none() {
             self.namespaces.remove(&id);
-            self.users.take_back(id);
-            self.remove_ipc(id);
+            let user = self.users.take_back(id);
+            self.remove_ipc(id, user);
         }
-        for folder in std::mem::take(&mut state.folders) {
+        let folders = std::mem::take(&mut state.folders).into_iter();
+        let (private, folders): (Vec<String>, Vec<String>) =
+            folders.partition(|folder| protect::is_private_tmp(folder));
+        if !private.is_empty() {
+            match runtime_folder::remove_for_good(&private) {
+                Ok(child) => drop(self.emptiers.insert(child.pid, private.join(", "))),
+                Err(cause) => {
+                    crate::warning!("{}: {cause}", private.join(", "));
+                    // For the next stop.
+                    state.folders = private;
+                }
+            }
+        }
+        for folder in folders {
             // A count besides: early in boot the random part may be all zeros.
             self.removals += 1;
             let id = format!("{}-{}", self.removals, random_id());
@@ -611,11 +689,11 @@ mod tests {
                 rlimits: vec![limit],
                 ..ExecPlan::default()
             };
-            lowered(&plan, 100).is_some()
+            lowered(&plan, || Some(100)).is_some()
         };
         assert!(said(50, 101) && said(101, u64::MAX));
         assert!(!said(100, 100) && !said(u64::MAX, u64::MAX));
-        assert_eq!(lowered(&ExecPlan::default(), 1), None);
+        assert_eq!(lowered(&ExecPlan::default(), || Some(1)), None);
         assert!(most_open_files().is_some());
     }
 

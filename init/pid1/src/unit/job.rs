@@ -25,6 +25,8 @@ pub(crate) struct Jobs {
     broken: Broken,
     /// Units whose job may have become ready.
     fresh: BTreeSet<UnitId>,
+    /// Units whose job is another one since that was last asked.
+    changed: BTreeSet<UnitId>,
 }
 
 impl Jobs {
@@ -33,7 +35,7 @@ impl Jobs {
     pub(crate) fn submit(&mut self, transaction: &Transaction, graph: &Graph) -> Vec<Finding> {
         for (id, kind) in &transaction.jobs {
             if self.jobs.get(id).is_none_or(|job| job.kind != *kind) {
-                self.jobs.insert(
+                self.put(
                     *id,
                     Job {
                         kind: *kind,
@@ -50,6 +52,7 @@ impl Jobs {
 
     /// Takes in the jobs of another queue. Cycles found are returned.
     pub(crate) fn resume(&mut self, jobs: Vec<(UnitId, Job)>, graph: &Graph) -> Vec<Finding> {
+        self.changed.extend(jobs.iter().map(|(id, _)| *id));
         self.jobs.extend(jobs);
         self.fresh = self.jobs.keys().copied().collect();
         let (broken, findings) = graph.break_cycles(&self.fresh);
@@ -59,13 +62,23 @@ impl Jobs {
 
     /// Notes the start of a unit that is begun at once: an automatic restart.
     pub(crate) fn submit_running(&mut self, id: UnitId) {
-        self.jobs.insert(
+        self.put(
             id,
             Job {
                 kind: JobKind::Start,
                 running: true,
             },
         );
+    }
+
+    fn put(&mut self, id: UnitId, job: Job) {
+        self.jobs.insert(id, job);
+        self.changed.insert(id);
+    }
+
+    /// Units whose job came, went on or went since the last call.
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<UnitId> {
+        std::mem::take(&mut self.changed)
     }
 
     /// The job of a unit.
@@ -85,7 +98,7 @@ impl Jobs {
                 continue;
             };
             if !self.is_blocked(id, job, graph) {
-                self.jobs.insert(
+                self.put(
                     id,
                     Job {
                         running: true,
@@ -117,6 +130,7 @@ impl Jobs {
     pub(crate) fn postpone(&mut self, id: UnitId) {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.running = false;
+            self.changed.insert(id);
         }
     }
 
@@ -129,7 +143,7 @@ impl Jobs {
 
     /// The stop of a restart is done; its start is left.
     pub(crate) fn stopped_for_restart(&mut self, id: UnitId, graph: &Graph) {
-        self.jobs.insert(
+        self.put(
             id,
             Job {
                 kind: JobKind::Start,
@@ -143,6 +157,7 @@ impl Jobs {
     /// Takes a job out.
     pub(crate) fn finish(&mut self, id: UnitId, graph: &Graph) {
         if self.jobs.remove(&id).is_some() {
+            self.changed.insert(id);
             self.wake_neighbours(id, graph);
         }
     }
@@ -155,6 +170,7 @@ impl Jobs {
 
     /// Takes every start out, for a shutdown.
     pub(crate) fn drop_starts(&mut self) {
+        self.changed.extend(self.jobs.keys());
         self.jobs.retain(|_, job| job.kind == JobKind::Stop);
         self.fresh = self.jobs.keys().copied().collect();
     }

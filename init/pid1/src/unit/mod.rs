@@ -7,10 +7,13 @@
 //! - [`supervisor`]: the event loop that ties them together
 //! - [`request`]: what clients of the control socket ask
 //! - [`runtime_folder`]: what is removed after a service
+//! - [`transient`]: units that are only a plan
+//! - [`closing`]: descriptors of others, closed where it may take long
 //! - [`store`]: descriptors kept for services over their restarts
 //!
 //! PID 1 never waits for what it supervises. Whatever a unit does, the loop turns and the watchdog is fed.
 
+mod closing;
 mod condition;
 mod devices;
 mod dynamic_user;
@@ -27,6 +30,7 @@ mod state;
 mod store;
 mod supervise;
 mod supervisor;
+mod transient;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -36,6 +40,7 @@ use std::time::Duration;
 
 use spec_unit::control::ShutdownAction;
 
+pub(crate) use self::host::raise_open_files;
 use crate::error::{Error, Result, What};
 use crate::reexec::Inherited;
 use crate::watchdog::Watchdog;
@@ -106,11 +111,12 @@ impl Resumed {
     }
 
     fn supervisor(mut self, config: &Config) -> Result<supervisor::Supervisor> {
-        let supervisor = supervisor::Supervisor::resume(config, self.state, &mut self.fds)?;
+        let mut supervisor = supervisor::Supervisor::resume(config, self.state, &mut self.fds)?;
         crate::notice!(
             "PID 1 goes on; {} descriptors were of no more use",
             self.fds.len()
         );
+        supervisor.close(self.fds.into_values());
         Ok(supervisor)
     }
 }
@@ -132,17 +138,30 @@ pub(crate) fn run(
             supervisor
         }
     };
+    crate::log::queue::begin();
+    let ended = supervise(&mut supervisor, watchdog);
+    crate::log::queue::end();
+    let action = ended?;
+    if supervisor.goes_at_once() {
+        crate::shutdown::at_once(action);
+    }
+    Ok(action)
+}
+
+/// The loop.
+fn supervise(
+    supervisor: &mut supervisor::Supervisor,
+    watchdog: &mut Watchdog,
+) -> Result<ShutdownAction> {
     loop {
         supervisor.run_jobs();
+        supervisor.answer_waits();
         supervisor.watch_startup();
         if let Some(action) = supervisor.is_over() {
             crate::reexec::disarm();
-            if supervisor.goes_at_once() {
-                crate::shutdown::at_once(action);
-            }
             return Ok(action);
         }
-        supervisor.mirror(watchdog.number());
+        supervisor.mirror_changed(watchdog.number());
         supervisor.reexecute_if_asked(watchdog);
         supervisor
             .turn(watchdog.period())

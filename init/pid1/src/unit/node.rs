@@ -2,7 +2,9 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Read as _;
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use spec_unit::account::Accounts;
@@ -154,6 +156,36 @@ pub(crate) fn facts() -> Facts {
 /// The users and groups of now.
 pub(crate) fn accounts() -> Accounts {
     Accounts::parse(&text("/etc/passwd"), &text("/etc/group"))
+}
+
+/// The users and groups of now, read anew only where their files are others.
+#[derive(Debug, Default)]
+pub(crate) struct AccountFiles {
+    known: Accounts,
+    /// What told the files apart, when they were read.
+    seen: Option<[FileMark; 2]>,
+}
+
+/// What tells a file from what it was before: device, inode, length, and when it was changed last (ns).
+type FileMark = Option<(u64, u64, u64, i64, i64)>;
+
+impl AccountFiles {
+    /// The users and groups of now.
+    pub(crate) fn now(&mut self) -> &Accounts {
+        let seen = ["/etc/passwd", "/etc/group"].map(mark);
+        if self.seen != Some(seen) {
+            // Marked before they are read: a change in between is seen the next time.
+            self.known = accounts();
+            self.seen = Some(seen);
+        }
+        &self.known
+    }
+}
+
+fn mark(path: &str) -> FileMark {
+    let file = fs::metadata(path).ok()?;
+    let changed = (file.ctime(), file.ctime_nsec());
+    Some((file.dev(), file.ino(), file.len(), changed.0, changed.1))
 }
 
 /// What plans are made from.

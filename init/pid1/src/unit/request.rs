@@ -1,17 +1,13 @@
 //! Requests of the control socket, carried out.
 
 use std::collections::BTreeSet;
-use std::os::fd::OwnedFd;
 
 use spec_unit::control::{
     MAX_PACKET, MAX_TEXT_IN_LIST, Reply, Request, ShutdownAction, UnitStatus,
 };
 use spec_unit::directive::dependency::Relation;
-use spec_unit::directive::resource::slice_path;
 use spec_unit::graph::{JobKind, UnitId};
 use spec_unit::name::{UnitName, UnitType};
-use spec_unit::plan::ExecPlan;
-use spec_unit::unit::{LoadState, Unit};
 
 use super::state::{Outcome, Phase, UnitState};
 use super::supervise::{Host as _, Timer};
@@ -20,9 +16,6 @@ use crate::protocol::Asked;
 
 /// Most bytes of the units told at a time; what is around them takes less than the rest of a packet.
 const PAGE_BYTES: usize = MAX_PACKET - 1024;
-/// Where transient units may live; one that says nothing else lives in the first.
-const SLICES: [&str; 2] = ["task.slice/", "system.slice/"];
-
 /// The last real-time signal (signal(7)).
 const SIGNALS: i32 = 64;
 
@@ -36,10 +29,17 @@ impl Supervisor {
             return;
         };
         let (client, id) = (asked.client, asked.id);
-        if asked.request == Request::Watch {
-            control.watch(client);
-        }
-        let reply = self.answer(asked);
+        let reply = match &asked.request {
+            Request::Wait { unit } => match self.wait(client, id, unit) {
+                Ok(()) => return,
+                Err(message) => Reply::Error(message),
+            },
+            Request::Watch => {
+                control.watch(client);
+                Reply::Ok
+            }
+            _ => self.answer(asked),
+        };
         if let Some(control) = &mut self.control {
             control.answer(&self.host.events, client, id, reply);
         }
@@ -55,7 +55,10 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn answer(&mut self, asked: Asked) -> Reply {
+    pub(super) fn answer(&mut self, mut asked: Asked) -> Reply {
+        if !matches!(asked.request, Request::Run { .. }) {
+            self.close(std::mem::take(&mut asked.fds));
+        }
         let done = match asked.request {
             Request::List { offset } => return self.list(offset),
             Request::Show { unit } => return self.show(&unit),
@@ -65,13 +68,14 @@ impl Supervisor {
             Request::Reload { unit } => self.reload(&unit),
             Request::ResetFailed { unit } => self.reset_failed(&unit),
             Request::Kill { unit, signal } => self.kill(&unit, signal),
-            Request::Watch => Ok(()),
+            // These concern a connection: serve() has them.
+            Request::Watch | Request::Wait { .. } => Ok(()),
             Request::Shutdown { action } => {
                 self.begin_shutdown(action);
                 Ok(())
             }
-            Request::Run { unit, plan } => self.run_transient(&unit, *plan, asked.fds),
-            Request::Collect { unit } => return self.collect(&unit),
+            Request::Run { unit, plan } => self.run_transient(asked.uid, &unit, *plan, asked.fds),
+            Request::Collect { unit } => return self.collect(asked.uid, &unit),
             Request::Devices {
                 telling,
                 devices,
@@ -114,7 +118,7 @@ impl Supervisor {
         }
     }
 
-    fn known(&self, name: &str) -> Result<UnitId, String> {
+    pub(super) fn known(&self, name: &str) -> Result<UnitId, String> {
         self.graph
             .id(name)
             .ok_or_else(|| format!("{name} is not loaded; start it, or ask for the list"))
@@ -189,7 +193,8 @@ impl Supervisor {
 
     pub(super) fn forget_state(&mut self, id: UnitId) {
         self.host.forget(id);
-        self.host.stores.release(&self.host.events, id);
+        let left = self.host.stores.release(&self.host.events, id);
+        self.close(left);
         // Its place may be another unit's next.
         for timer in Timer::ALL {
             self.host.arm(id, timer, None);
@@ -256,122 +261,6 @@ impl Supervisor {
             _ => Err(format!("{name} has no processes")),
         }
     }
-
-    /// Starts a unit that exists only as a plan.
-    fn run_transient(
-        &mut self,
-        name: &str,
-        mut plan: ExecPlan,
-        fds: Vec<OwnedFd>,
-    ) -> Result<(), String> {
-        let parsed = UnitName::parse(name)?;
-        if parsed.kind != UnitType::Service || parsed.is_template() {
-            return Err(format!("{name}: a transient unit is a service"));
-        }
-        let own = plan.cgroup.path.as_str();
-        if !SLICES.iter().any(|slice| own.starts_with(slice)) {
-            plan.cgroup.path = format!("{}{name}", SLICES[0]);
-        }
-        plan.check(fds.len())?;
-        if self.graph.units().any(|(id, _)| {
-            self.states.get(id).and_then(|s| s.cgroup.as_deref()) == Some(&plan.cgroup.path)
-        }) {
-            return Err(format!("cgroup.path: {} is in use", plan.cgroup.path));
-        }
-        if self.graph.id(name).is_none() && self.has_file(&parsed) {
-            return Err(format!("{name} has a unit file; choose another name"));
-        }
-        let fds = fds
-            .into_iter()
-            .map(crate::sys::clone::lift)
-            .collect::<Result<Vec<_>, _>>();
-        let fds = fds.map_err(|cause| format!("file descriptors: {cause}"))?;
-        let unit = self.transient_in(name, &plan.cgroup.path);
-        let id = self.graph.insert(unit)?;
-        self.make_room();
-        if let Some(state) = self.states.get_mut(id) {
-            *state = UnitState {
-                plan: Some(Box::new(plan)),
-                ..UnitState::default()
-            };
-        }
-        self.host.handed.insert(id, fds);
-        let begun = self.request(name, JobKind::Start);
-        if begun.is_err() {
-            self.forget_state(id);
-            self.graph.forget(id);
-        }
-        begun
-    }
-
-    /// A unit that is only a plan, in the slice that its group is in, if that is one.
-    pub(super) fn transient_in(&mut self, name: &str, group: &str) -> Unit {
-        let mut unit = transient(name);
-        let parent = group.rsplit_once('/').map_or("", |(parent, _)| parent);
-        let slice = parent.rsplit('/').next().unwrap_or_default();
-        if slice_path(slice).is_ok_and(|path| path == parent)
-            && self.load(slice).is_ok_and(|id| self.is_sound(id))
-        {
-            let at = unit.place();
-            let dependencies = &mut unit.dependencies;
-            dependencies.imply(Relation::Requires, slice, at.clone());
-            dependencies.imply(Relation::After, slice, at);
-        }
-        unit
-    }
-
-    fn is_sound(&self, id: UnitId) -> bool {
-        let unit = self.graph.unit(id);
-        unit.is_some_and(|unit| unit.load == LoadState::Loaded)
-    }
-
-    /// How a transient unit ended; it is forgotten.
-    fn collect(&mut self, name: &str) -> Reply {
-        match self.end_of(name) {
-            Ok((id, reply)) => {
-                self.forget_state(id);
-                self.graph.forget(id);
-                reply
-            }
-            Err(message) => Reply::Error(message),
-        }
-    }
-
-    /// How a transient unit ended, if nothing of it is left.
-    fn end_of(&mut self, name: &str) -> Result<(UnitId, Reply), String> {
-        let id = self.known(name)?;
-        let waits = self.jobs.get(id).is_some();
-        let state = self.states.get_mut(id).filter(|state| state.plan.is_some());
-        let state = state.ok_or_else(|| format!("{name} is not a transient unit"))?;
-        if !state.phase.is_down() || waits {
-            return Err(format!(
-                "{name} has not ended ({}); watch it, or stop it",
-                state.phase.word()
-            ));
-        }
-        // What is left in the group would belong to no unit any more.
-        self.host.clean(id, state);
-        if let Some(group) = &state.cgroup {
-            return Err(format!(
-                "{name} has ended, but {group} is in use; kill what is left in it"
-            ));
-        }
-        let reply = match (state.main_exit, &state.reason) {
-            (Some(exit), _) => Reply::Exited(exit),
-            (None, Some(reason)) => Reply::Error(reason.clone()),
-            (None, None) => Reply::Error(format!("{name} never ran")),
-        };
-        Ok((id, reply))
-    }
-}
-
-/// A unit that is only a plan.
-pub(super) fn transient(name: &str) -> Unit {
-    let mut unit = Unit::new(name, UnitType::Service);
-    unit.dependencies.default = false;
-    unit.start_limit.burst = 0;
-    unit.load = LoadState::Loaded;
-    unit
 }
 
 /// As many units as one packet holds; one at least.

@@ -2,7 +2,8 @@
 //!
 //! A folder may hold any number of files. So it is renamed, which leaves its place to the next start, and a child of
 //! PID 1 removes what is in it while the loop turns. One that is empty needs no child; one in which a file system is
-//! mounted stays, as what is on that is not the service's run.
+//! mounted stays, as what is on that is not the service's run. Folders of PrivateTmp= have a name of their own for each
+//! run, and one of them is on a disk, which may hang: a child does all of it.
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
@@ -24,6 +25,36 @@ pub(super) fn remove(folder: &Path, id: &str) -> io::Result<Option<Child>> {
         return Err(io::Error::new(ErrorKind::ResourceBusy, message));
     }
     move_away(folder, id, empty).map(Some)
+}
+
+/// Has folders removed whose names no later run will have. PID 1 itself touches none of their disks: a child does all of it.
+pub(super) fn remove_for_good(folders: &[String]) -> io::Result<Child> {
+    clone::worker(|| {
+        let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let table = mount_table::parse(&text);
+        let removed = folders
+            .iter()
+            .map(|folder| remove_all(Path::new(folder), &table));
+        i32::from(removed.filter(|removed| !removed).count() > 0)
+    })
+}
+
+/// Removes a folder with all that is in it, unless a file system is mounted there; whether nothing is left.
+fn remove_all(folder: &Path, table: &[Mount]) -> bool {
+    let removed = match mounted_in(folder, table) {
+        Some(target) => Err(io::Error::new(
+            ErrorKind::ResourceBusy,
+            format!("it is not removed: a file system is mounted at {target}"),
+        )),
+        None => std::fs::remove_dir_all(folder),
+    };
+    match removed {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => {
+            crate::warning!("{}: {cause}", folder.display());
+            false
+        }
+        _ => true,
+    }
 }
 
 /// Where a file system is mounted in a folder.
@@ -103,6 +134,18 @@ mod tests {
         );
         assert_eq!(mounted_in(folder, &table("/run/etcd-b/a")), None);
         assert_eq!(mounted_in(folder, &table("/run")), None);
+    }
+
+    #[test]
+    fn what_no_run_uses_again_is_removed_unless_something_is_mounted_there() {
+        let tmp = tempfile::tempdir().unwrap();
+        let folder = tmp.path().join("systemd-private-1-a.service");
+        std::fs::create_dir_all(folder.join("tmp/deep")).unwrap();
+        let mount = format!("1 1 0:1 / {}/tmp rw - tmpfs tmpfs rw\n", folder.display());
+        assert!(!remove_all(&folder, &mount_table::parse(&mount)));
+        assert!(folder.join("tmp/deep").exists());
+        assert!(remove_all(&folder, &[]) && !folder.exists());
+        assert!(remove_all(&folder, &[]), "it is gone already");
     }
 
     #[test]

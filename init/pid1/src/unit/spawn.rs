@@ -33,7 +33,26 @@ pub(crate) struct Spawned {
     pub(crate) report: ExecReport,
 }
 
-/// Makes the process of a plan, in a cgroup.
+/// Makes the process of a plan, in a cgroup. Its program runs once each of `waits` has something to read, or a few seconds
+/// for each later.
+pub(crate) fn spawn_after(
+    plan: &ExecPlan,
+    unit: &str,
+    cgroup: Option<BorrowedFd<'_>>,
+    fds: &[OwnedFd],
+    shared: &UnitNamespaces,
+    waits: &[BorrowedFd<'_>],
+) -> io::Result<Spawned> {
+    let mut steps = steps(plan, unit, fds, shared)?;
+    // After the signals, so that it can be stopped as it waits.
+    let place = steps.len().min(1);
+    let waits = waits.iter().map(|wait| Step::Idle(wait.as_raw_fd()));
+    steps.splice(place..place, waits);
+    carry_out(steps, plan, cgroup)
+}
+
+/// The same at once.
+#[cfg(test)]
 pub(crate) fn spawn(
     plan: &ExecPlan,
     unit: &str,
@@ -41,23 +60,7 @@ pub(crate) fn spawn(
     fds: &[OwnedFd],
     shared: &UnitNamespaces,
 ) -> io::Result<Spawned> {
-    carry_out(steps(plan, unit, fds, shared)?, plan, cgroup)
-}
-
-/// The same, of a plan whose program runs once `idle` has something to read, or after a few seconds.
-pub(crate) fn spawn_idle(
-    plan: &ExecPlan,
-    unit: &str,
-    cgroup: Option<BorrowedFd<'_>>,
-    fds: &[OwnedFd],
-    shared: &UnitNamespaces,
-    idle: BorrowedFd<'_>,
-) -> io::Result<Spawned> {
-    let mut steps = steps(plan, unit, fds, shared)?;
-    // After the signals, so that it can be stopped as it waits.
-    let place = steps.len().min(1);
-    steps.insert(place, Step::Idle(idle.as_raw_fd()));
-    carry_out(steps, plan, cgroup)
+    spawn_after(plan, unit, cgroup, fds, shared, &[])
 }
 
 fn carry_out(
@@ -65,12 +68,22 @@ fn carry_out(
     plan: &ExecPlan,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> io::Result<Spawned> {
-    let names: Vec<(&'static str, i32)> = steps.iter().map(Step::name_and_code).collect();
+    let names: Vec<_> = steps.iter().map(Step::told).collect();
+    let told: Vec<_> = names
+        .iter()
+        .map(|(name, _)| name.replace('\n', " "))
+        .collect();
+    let told = told.join("\n");
     let (read, write) = sys::clone::pair()?;
-    let mut kernel = sys::child::Kernel::new(write.as_raw_fd(), mounts::slots(&steps));
+    let mut kernel = sys::child::Kernel::new(
+        write.as_raw_fd(),
+        mounts::slots(&steps),
+        plan.fds.opened.len(),
+    );
     let birth = Birth {
         cgroup,
         own_processes: plan.namespaces.processes,
+        ..Birth::default()
     };
     let child = sys::clone::child(birth, || {
         let failed = perform(&mut kernel, &mut steps).err();
@@ -84,10 +97,8 @@ fn carry_out(
             socket: read,
             namespaces: Vec::new(),
             ready: false,
-            names: names
-                .into_iter()
-                .map(|(name, code)| (name.into(), code))
-                .collect(),
+            told: None,
+            names: told,
             program: plan.program.clone(),
         },
     })

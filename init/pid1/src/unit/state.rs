@@ -116,6 +116,11 @@ impl Phase {
         }
     }
 
+    /// Whether everything in its group is to be killed.
+    pub(crate) fn kills(self) -> bool {
+        matches!(self, Self::StopSigkill | Self::FinalSigkill)
+    }
+
     /// Nothing of the unit runs.
     pub(crate) fn is_down(self) -> bool {
         matches!(self, Self::Dead | Self::Failed | Self::AutoRestart)
@@ -175,6 +180,8 @@ pub(crate) enum Outcome {
     ExitCode,
     /// A signal that is not clean.
     Signal,
+    /// A signal whose end was dumped.
+    CoreDump,
     /// It no longer said WATCHDOG=1.
     Watchdog,
     /// The kernel killed it for want of memory.
@@ -201,6 +208,7 @@ impl Outcome {
             Self::Timeout => "timeout",
             Self::ExitCode => "exit-code",
             Self::Signal => "signal",
+            Self::CoreDump => "core-dump",
             Self::Watchdog => "watchdog",
             Self::OomKill => "oom-kill",
             Self::StartLimitHit => "start-limit-hit",
@@ -208,6 +216,14 @@ impl Outcome {
             Self::Assert => "assert",
             Self::ExecCondition => "exec-condition",
             Self::Dependency => "dependency",
+        }
+    }
+
+    /// The same for the status: what kept a unit from starting at all is no result of it in systemd.
+    pub(crate) fn result(self) -> &'static str {
+        match self {
+            Self::Condition | Self::Assert | Self::Dependency => Self::Success.word(),
+            _ => self.word(),
         }
     }
 
@@ -278,6 +294,8 @@ pub(crate) struct UnitState {
     pub(crate) folders: Vec<String>,
     /// The plan of a transient unit.
     pub(crate) plan: Option<Box<spec_unit::plan::ExecPlan>>,
+    /// The user whose transient unit it is. One who is not root is given a user made up for the run.
+    pub(crate) asked_by: u32,
 }
 
 #[cfg(test)]

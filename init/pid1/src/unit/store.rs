@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
+use rustix::fs::{AtFlags, FileType, StatxFlags, statx};
 use spec_unit::directive::notify::STORED;
 use spec_unit::graph::UnitId;
 
@@ -39,7 +40,8 @@ impl Stores {
         self.units.get(&id).map_or(&[], Vec::as_slice)
     }
 
-    /// Stores a descriptor, unless the unit has it already or has `most` others. It is closed then.
+    /// Stores a descriptor, unless the unit has it already or has `most` others. It is given back then, with what to
+    /// say about it.
     pub(crate) fn add(
         &mut self,
         events: &Events,
@@ -48,29 +50,31 @@ impl Stores {
         fd: OwnedFd,
         name: Option<String>,
         watched: bool,
-    ) -> Result<(), String> {
+    ) -> Result<(), (OwnedFd, Option<String>)> {
         let kept = self.of(id);
         if kept
             .iter()
             .any(|stored| is_same(stored.fd.as_fd(), fd.as_fd()))
         {
-            return Ok(());
+            return Err((fd, None));
         }
         if kept.len() >= most as usize {
-            return Err(format!(
+            let why = format!(
                 "FDSTORE=1: {most} descriptors are stored already (FileDescriptorStoreMax=)"
-            ));
+            );
+            return Err((fd, Some(why)));
         }
         if self.count >= MOST {
-            return Err(format!(
-                "FDSTORE=1: {MOST} descriptors are stored for all units already"
-            ));
+            let why = format!("FDSTORE=1: {MOST} descriptors are stored for all units already");
+            return Err((fd, Some(why)));
         }
         self.next = self.next.wrapping_add(1);
         let number = self.next;
-        if watched {
-            let added = events.add_end(&fd, Source::Stored(number));
-            added.map_err(|cause| format!("FDSTORE=1: {cause}"))?;
+        if watched
+            && may_end(fd.as_fd())
+            && let Err(cause) = events.add_end(&fd, Source::Stored(number))
+        {
+            return Err((fd, Some(format!("FDSTORE=1: {cause}"))));
         }
         let name = name.unwrap_or_else(|| STORED.into());
         self.count += 1;
@@ -83,47 +87,62 @@ impl Stores {
         Ok(())
     }
 
-    /// Drops what a unit has stored by this name.
-    pub(crate) fn remove(&mut self, events: &Events, id: UnitId, name: &str) {
-        self.retain(events, id, |stored| stored.name != name);
+    /// Takes out what a unit has stored by this name.
+    pub(crate) fn remove(&mut self, events: &Events, id: UnitId, name: &str) -> Vec<OwnedFd> {
+        let taken = self.take(events, id, |stored| stored.name == name);
+        taken.into_iter().map(|stored| stored.fd).collect()
     }
 
-    /// Drops all that a unit has stored; whether there was something.
-    pub(crate) fn release(&mut self, events: &Events, id: UnitId) -> bool {
-        let had = !self.of(id).is_empty();
-        self.retain(events, id, |_| false);
-        had
+    /// Takes out all that a unit has stored.
+    pub(crate) fn release(&mut self, events: &Events, id: UnitId) -> Vec<OwnedFd> {
+        let taken = self.take(events, id, |_| true);
+        taken.into_iter().map(|stored| stored.fd).collect()
     }
 
-    /// A stored descriptor is hung up or broken: dropped. Whose it was, and its name.
-    pub(crate) fn ended(&mut self, events: &Events, number: u32) -> Option<(UnitId, String)> {
+    /// A stored descriptor is hung up or broken: taken out. Whose it was.
+    pub(crate) fn ended(&mut self, events: &Events, number: u32) -> Option<(UnitId, Stored)> {
+        let is_it = |stored: &Stored| stored.number == number;
         let mut all = self.units.iter();
-        let (id, name) = all.find_map(|(id, stored)| {
-            let ended = stored.iter().find(|stored| stored.number == number)?;
-            Some((*id, ended.name.clone()))
-        })?;
-        self.retain(events, id, |stored| stored.number != number);
-        Some((id, name))
+        let (id, _) = all.find(|(_, stored)| stored.iter().any(is_it))?;
+        let id = *id;
+        let taken = self.take(events, id, is_it);
+        Some((id, taken.into_iter().next()?))
     }
 
-    fn retain(&mut self, events: &Events, id: UnitId, keep: impl Fn(&Stored) -> bool) {
+    fn take(
+        &mut self,
+        events: &Events,
+        id: UnitId,
+        is_it: impl Fn(&Stored) -> bool,
+    ) -> Vec<Stored> {
         let Some(stored) = self.units.get_mut(&id) else {
-            return;
+            return Vec::new();
         };
-        let before = stored.len();
-        stored.retain(|stored| {
-            let kept = keep(stored);
-            if !kept && stored.watched {
-                // Its open file may live on elsewhere, and would be told of for ever.
-                events.remove(&stored.fd);
-            }
-            kept
-        });
-        self.count = self.count.saturating_sub(before - stored.len());
+        let (taken, kept): (Vec<Stored>, Vec<Stored>) =
+            stored.drain(..).partition(|one| is_it(one));
+        *stored = kept;
+        for one in taken.iter().filter(|one| one.watched) {
+            // Its open file may live on elsewhere, and would be told of for ever.
+            events.remove(&one.fd);
+        }
+        self.count = self.count.saturating_sub(taken.len());
         if stored.is_empty() {
             self.units.remove(&id);
         }
+        taken
     }
+}
+
+/// Whether its end is worth waiting for. A plain file has none, and that of a FUSE server would be asked about it.
+fn may_end(fd: BorrowedFd<'_>) -> bool {
+    !matches!(kind(fd), Some(FileType::RegularFile | FileType::Directory))
+}
+
+/// What kind of file it is, without a question to whoever serves it.
+pub(super) fn kind(fd: BorrowedFd<'_>) -> Option<FileType> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let status = statx(fd, c"", flags, StatxFlags::TYPE).ok()?;
+    Some(FileType::from_raw_mode(status.stx_mode.into()))
 }
 
 /// Whether both are of one open file; where the kernel cannot tell, of the same file opened the same way.
@@ -131,12 +150,14 @@ fn is_same(left: BorrowedFd<'_>, right: BorrowedFd<'_>) -> bool {
     if let Ok(same) = sys::descriptor::is_same(left, right) {
         return same;
     }
-    let (Ok(one), Ok(other)) = (rustix::fs::fstat(left), rustix::fs::fstat(right)) else {
-        return false;
-    };
-    let flags = [left, right].map(|fd| rustix::fs::fcntl_getfl(fd).ok());
-    let [flags, others] = flags;
-    (one.st_dev, one.st_ino, flags) == (other.st_dev, other.st_ino, others)
+    let told = [left, right].map(|fd| {
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let told = statx(fd, c"", flags, StatxFlags::INO).ok()?;
+        let device = (told.stx_dev_major, told.stx_dev_minor);
+        Some((device, told.stx_ino, rustix::fs::fcntl_getfl(fd).ok()?))
+    });
+    let [one, other] = told;
+    one.is_some() && one == other
 }
 
 #[cfg(test)]
@@ -146,8 +167,15 @@ mod tests {
 
     use super::*;
 
-    fn add(stores: &mut Stores, events: &Events, fd: OwnedFd, name: &str) -> Result<(), String> {
-        stores.add(events, 0, 2, fd, Some(name.into()), true)
+    /// Whether it was stored, and else what is to be said.
+    fn add(
+        stores: &mut Stores,
+        events: &Events,
+        fd: OwnedFd,
+        name: &str,
+    ) -> Result<(), Option<String>> {
+        let added = stores.add(events, 0, 2, fd, Some(name.into()), true);
+        added.map_err(|(_, why)| why)
     }
 
     fn names(stores: &Stores) -> Vec<&str> {
@@ -161,7 +189,7 @@ mod tests {
         let (one, other) = UnixStream::pair().unwrap();
         let again = one.try_clone().unwrap();
         add(&mut stores, &events, one.into(), "a").unwrap();
-        add(&mut stores, &events, again.into(), "again").unwrap();
+        assert_eq!(add(&mut stores, &events, again.into(), "again"), Err(None));
         add(&mut stores, &events, other.into(), "b").unwrap();
         assert_eq!(names(&stores), ["a", "b"]);
         let refused = add(
@@ -170,7 +198,12 @@ mod tests {
             tempfile::tempfile().unwrap().into(),
             "c",
         );
-        assert!(refused.unwrap_err().contains("FileDescriptorStoreMax"));
+        assert!(
+            refused
+                .unwrap_err()
+                .unwrap()
+                .contains("FileDescriptorStoreMax")
+        );
         stores.remove(&events, 0, "a");
         add(
             &mut stores,
@@ -180,7 +213,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!(names(&stores), ["b", "c"]);
-        assert!(stores.release(&events, 0) && !stores.release(&events, 0));
+        assert_eq!(stores.release(&events, 0).len(), 2);
+        assert!(stores.release(&events, 0).is_empty());
         assert_eq!(stores.count, 0);
     }
 
@@ -196,8 +230,8 @@ mod tests {
             Source::Stored(number) => Some(number),
             _ => None,
         });
-        let ended = stores.ended(&events, number.unwrap());
-        assert_eq!(ended, Some((0, "a".into())));
+        let (id, ended) = stores.ended(&events, number.unwrap()).unwrap();
+        assert_eq!((id, ended.name.as_str()), (0, "a"));
         let ready = events.wait(Duration::ZERO).unwrap();
         assert!(
             !ready

@@ -17,7 +17,7 @@ use super::state::{Outcome, Phase, UnitState};
 use crate::log::Level;
 
 /// What a process is to its service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Role {
     /// ExecStart=.
@@ -66,6 +66,8 @@ pub(crate) trait Host {
     fn signal(&mut self, pid: i32, signal: i32);
     /// Signals every process in the group; how many there were.
     fn signal_group(&mut self, group: &str, signal: i32) -> usize;
+    /// Lets a group that is frozen go on.
+    fn thaw(&mut self, group: &str);
     /// Whether a process is in the group.
     fn populated(&self, group: &str) -> bool;
     /// Takes the process that the file names as the main one, if it is in the group; its number.
@@ -321,10 +323,16 @@ impl Machine<'_> {
         self.settle_up();
     }
 
+    /// Whether it runs as long as there is any process in its group, now that it has no main one.
+    fn runs_without_main(&self) -> bool {
+        let any = self.state.main_unknown || self.unit.service.kind.ends_with_group;
+        any && self.state.main.is_none()
+    }
+
     /// Up: running, or exited and counted as active, or about to go down.
     fn settle_up(&mut self) {
         self.allow(u64::MAX);
-        let unknown = self.state.main_unknown && self.is_left_in_group();
+        let unknown = self.runs_without_main() && self.is_left_in_group();
         if self.state.main.is_some() && self.state.said_reloading {
             self.reload_by_notify();
         } else if self.state.main.is_some() || unknown {
@@ -406,6 +414,7 @@ pub(crate) fn describe(status: ExitStatus) -> String {
     match status {
         ExitStatus::Exited(code) => format!("exit code {code}"),
         ExitStatus::Signaled(signal) => signal_name(signal),
+        ExitStatus::Dumped(signal) => format!("{}, core dumped", signal_name(signal)),
     }
 }
 

@@ -22,7 +22,7 @@ use super::host::NodeHost;
 use super::job::Jobs;
 use super::node::{self, UnitFiles};
 use super::state::{Active, Outcome, Phase, UnitState};
-use super::supervise::{Host as _, Machine, Timer};
+use super::supervise::{Host as _, Machine, Role, Timer};
 use crate::error::{Error, Result, What, settle};
 use crate::event::Source;
 use crate::notify::NotifySocket;
@@ -46,6 +46,10 @@ pub(crate) struct Supervisor {
     upheld: BTreeSet<UnitId>,
     /// Processes that have ended may wait to be collected, and no signal will tell.
     unreaped: bool,
+    /// When the groups are looked at again that could not be read.
+    look_again_us: Option<u64>,
+    /// What units have made PID 1 say.
+    complaints: complaint::Complaints,
     /// PID 1 is to execute itself anew.
     pub(super) reexecute: bool,
     /// What the next image of PID 1 would go on with.
@@ -105,6 +109,8 @@ impl Supervisor {
             shutdown: None,
             upheld: BTreeSet::new(),
             unreaped: false,
+            look_again_us: None,
+            complaints: complaint::Complaints::default(),
             reexecute: false,
             mirrored: takeover::Mirrored::open(),
         })
@@ -320,7 +326,7 @@ impl Supervisor {
         self.settle_job(id, phase);
         if phase.is_down() && self.jobs.get(id).is_none() {
             // It was stopped before it started, or could not be started.
-            self.host.handed.remove(&id);
+            self.host.drop_handed(id);
         }
         if phase.is_down() {
             self.release_stored(id);
@@ -514,7 +520,7 @@ impl Supervisor {
             main_pid: state.main,
             cgroup: state.cgroup.clone(),
             status_text: state.status_text.clone(),
-            result: state.result.word().into(),
+            result: state.result.result().into(),
             exit: state.main_exit,
             restarts: state.restarts,
             reason: state
@@ -538,6 +544,7 @@ impl Supervisor {
             .shutdown
             .map(|shutdown| shutdown.report_us.min(shutdown.deadline_us));
         let clocks = self.host.timers.next_us().into_iter().chain(shutdown);
+        let clocks = clocks.chain(self.look_again_us);
         let clocks = clocks.map(|at| Duration::from_micros(at.saturating_sub(now)));
         let pause = self.control.as_ref().and_then(Control::resumes_at);
         let pause = pause.map(|at| at.saturating_duration_since(Instant::now()));
@@ -546,10 +553,15 @@ impl Supervisor {
 
     /// Waits for something to happen, at most `longest`, and acts on it.
     pub(crate) fn turn(&mut self, longest: Duration) -> std::io::Result<()> {
-        let mut ready = self.host.events.wait(self.idle(longest))?;
+        let mut longest = self.idle(longest);
+        if crate::log::queue::drain() {
+            longest = longest.min(crate::log::queue::PAUSE);
+        }
+        let mut ready = self.host.events.wait(longest)?;
         if self.unreaped && !ready.contains(&Source::Signals) {
             ready.push(Source::Signals);
         }
+        self.look_again_if_due();
         if self.host.cgroups.unseen && !ready.contains(&Source::Cgroups) {
             ready.push(Source::Cgroups);
         }
@@ -577,6 +589,10 @@ impl Supervisor {
             }
         }
         let now = self.host.now_us();
+        if self.host.timers.next_us().is_some_and(|at| at <= now) {
+            // Who has spoken in time is not late because PID 1 was.
+            self.hear_all();
+        }
         while let Some((id, timer)) = self.host.timers.due(now) {
             match timer {
                 Timer::Job => self.job_timed_out(id),
@@ -589,7 +605,9 @@ impl Supervisor {
         self.watch_shutdown(now);
         if let Some(control) = &mut self.control {
             control.end_pause(&self.host.events);
+            self.host.closing.close(control.left());
         }
+        self.host.closing.begin();
         Ok(())
     }
 
@@ -613,9 +631,16 @@ impl Supervisor {
     fn accept(&mut self) {
         if let Some(control) = &mut self.control {
             let accounts = std::cell::LazyCell::new(node::accounts);
-            control.accept(&self.host.events, |uid| {
-                accounts.name_of(uid).map(String::from)
-            });
+            let name_of = |uid| accounts.name_of(uid).map(String::from);
+            let unit_of = |pid| {
+                let (id, _) = self
+                    .host
+                    .reaper
+                    .owner(pid)
+                    .filter(|(_, role)| *role == Role::Main)?;
+                Some(self.graph.unit(id)?.name.clone())
+            };
+            control.accept(&self.host.events, name_of, unit_of);
         }
     }
 }
@@ -633,6 +658,7 @@ fn say(finding: &Finding) {
 }
 
 mod action;
+mod complaint;
 mod devices;
 mod mounts;
 mod process;

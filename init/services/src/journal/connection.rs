@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use crate::journal::stream::Stream;
+use crate::journal::stream::{Header, Stream};
 
 /// Most connections.
 const MAX: usize = 2048;
@@ -21,11 +21,18 @@ pub(crate) struct Connection {
     pub socket: UnixStream,
     /// What came so far.
     pub state: Stream,
+    /// The name that PID 1 has stored its socket by; empty if it cannot, none if it was not asked yet.
+    pub kept: Option<String>,
     uid: u32,
     since: Instant,
 }
 
 impl Connection {
+    /// Whether PID 1 is to store it from now on: root has opened it for a unit, and its header is there.
+    pub(crate) fn is_to_be_kept(&self) -> bool {
+        self.kept.is_none() && self.unit().is_some()
+    }
+
     /// The unit the header names, where root opened the stream.
     pub(crate) fn unit(&self) -> Option<&str> {
         let header = self
@@ -59,8 +66,27 @@ impl Connections {
         let connection = Connection {
             socket,
             state: Stream::default(),
+            kept: None,
             uid,
             since: now,
+        };
+        self.open.insert(number, connection);
+    }
+
+    /// Takes one in that an earlier run had, and that PID 1 has stored by a name.
+    pub(crate) fn resume(
+        &mut self,
+        number: u64,
+        socket: UnixStream,
+        uid: u32,
+        (name, header): (String, Header),
+    ) {
+        let connection = Connection {
+            socket,
+            state: Stream::resumed(header),
+            kept: Some(name),
+            uid,
+            since: Instant::now(),
         };
         self.open.insert(number, connection);
     }

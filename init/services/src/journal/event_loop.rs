@@ -21,9 +21,10 @@ use rustix::fs::{OFlags, SealFlags, fcntl_get_seals};
 use rustix::net::sockopt;
 use spec_layout::path::{JOURNAL_DEV_LOG, JOURNAL_SOCKET, JOURNAL_STDOUT, JOURNAL_VOLATILE};
 
-use crate::journal::connection::Connections;
+use crate::journal::connection::{Connection, Connections};
 use crate::journal::intake::Intake;
-use crate::journal::{kmsg, named};
+use crate::journal::stream::Header;
+use crate::journal::{kept, kmsg, named};
 use crate::sys::message::receive;
 
 /// Where queries are answered; `spec_layout::path::JOURNAL_QUERY` links here, into the folder that is the journal's.
@@ -219,15 +220,44 @@ impl EventLoop {
         socket.set_nonblocking(true)?;
         socket.shutdown(std::net::Shutdown::Write)?;
         sockopt::set_socket_passcred(&socket, true)?;
+        let token = self.watch_stream(&socket)?;
+        self.streams.insert(token, socket, uid, Instant::now());
+        Ok(())
+    }
+
+    fn watch_stream(&mut self, socket: &UnixStream) -> io::Result<u64> {
         let token = self.next_stream;
         self.next_stream += 1;
         epoll::add(
             &self.epoll,
-            &socket,
+            socket,
             epoll::EventData::new_u64(token),
             epoll::EventFlags::IN,
         )?;
-        self.streams.insert(token, socket, uid, Instant::now());
+        Ok(token)
+    }
+
+    /// Goes on with the streams of an earlier run.
+    pub(crate) fn resume(&mut self, kept: Vec<(String, Header, UnixStream)>) {
+        for (name, header, socket) in kept {
+            let unit = header.unit.clone();
+            if let Err(why) = self.resume_stream(name.clone(), header, socket) {
+                log::warn!("the stream of {unit} is lost: {why}");
+                crate::notify::remove(&name);
+            }
+        }
+    }
+
+    fn resume_stream(
+        &mut self,
+        name: String,
+        header: Header,
+        socket: UnixStream,
+    ) -> io::Result<()> {
+        let uid = getsockopt(&socket, PeerCredentials)?.uid();
+        self.streams.admit(uid).map_err(io::Error::other)?;
+        let token = self.watch_stream(&socket)?;
+        self.streams.resume(token, socket, uid, (name, header));
         Ok(())
     }
 
@@ -264,6 +294,8 @@ impl EventLoop {
         if fed.is_err() {
             log::warn!("a stream was closed: its header is not seven lines as systemd has them");
             self.streams.remove(token);
+        } else if connection.is_to_be_kept() {
+            keep(connection);
         }
     }
 
@@ -275,6 +307,9 @@ impl EventLoop {
         connection.state.finish(|line| rest.push(line));
         for line in rest {
             intake.line(line, None, connection.unit());
+        }
+        if let Some(name) = connection.kept.filter(|name| !name.is_empty()) {
+            crate::notify::remove(&name);
         }
     }
 
@@ -310,6 +345,17 @@ impl EventLoop {
             let _ = file.write_all_at(&last.to_le_bytes(), 0);
         }
     }
+}
+
+/// Has PID 1 store a stream. One that cannot be stored ends with this run.
+fn keep(connection: &mut Connection) {
+    let name = connection.state.header();
+    let name = name.and_then(|header| kept::name(&connection.socket, header));
+    let name = name.unwrap_or_default();
+    if !name.is_empty() {
+        crate::notify::store(connection.socket.as_fd(), &name);
+    }
+    connection.kept = Some(name);
 }
 
 /// Reads a memfd that nobody can change any more.

@@ -5,7 +5,8 @@
 //! - Nobody waits for the journal: the loop that reads the sockets touches no disk ([`writer`]) and no reader
 //!   ([`serve`]), reads a bounded amount from each source in turn, and drops over its bounds, saying how much.
 //! - Who said it is what the kernel vouches for, never what the sender claims.
-//! - A power cut tears at most the tail off; a restart loses nothing that was taken in.
+//! - A power cut tears at most the tail off; a restart loses nothing that was taken in, and PID 1 keeps the streams of
+//!   services meanwhile ([`kept`]).
 //!
 //! Entries go to /var/log/bedplate on a node with a disk and to /run/log/bedplate otherwise.
 
@@ -14,6 +15,7 @@ mod connection;
 mod entry;
 mod event_loop;
 mod intake;
+mod kept;
 mod kmsg;
 mod native;
 mod rate;
@@ -59,6 +61,7 @@ pub(crate) fn main(_args: &[String]) -> ExitCode {
 }
 
 fn run() -> io::Result<()> {
+    let kept = kept::handed();
     // Before any thread, so that every thread inherits the mask.
     let signals = crate::signals::open()?;
     let clock = Clock::new();
@@ -76,6 +79,7 @@ fn run() -> io::Result<()> {
 
     let mut intake = Intake::new(clock, shared.clone());
     let mut events = EventLoop::bind(signals)?;
+    events.resume(kept);
     if torn > 0 {
         intake.notice(
             5,

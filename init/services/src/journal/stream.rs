@@ -39,6 +39,14 @@ pub(crate) struct Stream {
 pub(crate) struct BadHeader;
 
 impl Stream {
+    /// One whose header came in an earlier run.
+    pub(crate) fn resumed(header: Header) -> Self {
+        Self {
+            header: Some(header),
+            ..Self::default()
+        }
+    }
+
     /// The header, once it is complete.
     pub(crate) fn header(&self) -> Option<&Header> {
         self.header.as_ref()

@@ -2,6 +2,8 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod block;
+pub(crate) mod handed;
 pub(crate) mod interface;
+pub(crate) mod loop_device;
 pub(crate) mod message;
 pub(crate) mod packet;

@@ -1,6 +1,7 @@
 //! `LoadCredential=`, `SetCredential=`, `ImportCredential=`: secrets for a service alone, systemd's CREDENTIALS(7).
 
 use serde::{Deserialize, Serialize};
+use spec_layout::path::{CREDENTIALS, SYSTEM_CREDENTIALS};
 
 use super::{Directive, Planning, Value};
 use crate::plan::ExecPlan;
@@ -21,16 +22,13 @@ pub struct CredentialSettings {
 
 /// Where stored credentials are, the first with a name counts.
 pub const STORES: [&str; 6] = [
-    "/run/credentials/@system",
+    SYSTEM_CREDENTIALS,
     "/etc/credstore",
     "/run/credstore",
     "/usr/local/lib/credstore",
     "/usr/lib/credstore",
     "/lib/credstore",
 ];
-
-/// Folder of the services' credentials.
-const FOLDER: &str = "/run/credentials";
 
 /// The directives of this family.
 pub const ROWS: &[Directive] = &[
@@ -173,7 +171,7 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
     if planning.command.privileged || *settings == CredentialSettings::default() {
         return Ok(());
     }
-    let path = format!("{FOLDER}/{}", planning.unit.name);
+    let path = format!("{CREDENTIALS}/{}", planning.unit.name);
     let uid = plan.credentials.as_ref().map_or(0, |numbers| numbers.uid);
     plan.environment
         .insert("CREDENTIALS_DIRECTORY".into(), path.clone());

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::image::ImageSettings;
 use super::{Directive, Planning, Support, Value};
 use crate::plan::ExecPlan;
-use crate::plan::filter::{DeviceRule, Devices};
+use crate::plan::filter::{DeviceRule, Devices, HARMLESS_DEVICES};
 use crate::unit::Unit;
 use crate::value;
 
@@ -108,9 +109,9 @@ fn rule(devices: Devices, make: bool) -> DeviceRule {
     }
 }
 
-/// Devices that harm nobody: devices(4), as the kernel numbers them.
+/// Devices that harm nobody, and pseudo-terminals.
 fn harmless() -> Vec<DeviceRule> {
-    let numbers = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0)];
+    let numbers = HARMLESS_DEVICES.map(|(_, major, minor)| (major, minor));
     let number = |(major, minor), make| {
         let minor = Some(minor);
         let block = false;
@@ -133,6 +134,38 @@ fn harmless() -> Vec<DeviceRule> {
         .collect()
 }
 
+/// What it takes to mount disk images: systemd.exec(5), RootImage=. Numbers of linux/loop.h and linux/miscdevice.h,
+/// for the driver of loop devices may not be loaded yet.
+fn of_images(images: &ImageSettings) -> Vec<DeviceRule> {
+    if !images.is_set() {
+        return Vec::new();
+    }
+    let number = |block, major, minor| {
+        let devices = Devices::Number {
+            block,
+            major,
+            minor,
+        };
+        rule(devices, false)
+    };
+    let mapped = Devices::Driver {
+        block: true,
+        pattern: "device-mapper".into(),
+    };
+    let own = images.paths().filter(|path| path.starts_with("/dev/"));
+    let own = own.map(|path| DeviceRule {
+        write: false,
+        ..rule(Devices::Node(path.into()), false)
+    });
+    let all = [
+        number(false, 10, Some(237)),
+        number(true, 7, None),
+        number(false, 10, Some(236)),
+        rule(mapped, false),
+    ];
+    all.into_iter().chain(own).collect()
+}
+
 /// Holds for the whole control group, whatever command runs in it.
 pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), String> {
     let service = &planning.unit.service;
@@ -148,6 +181,7 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
         });
     }
     let closed = service.protection.devices || !listed.is_empty();
+    listed.extend(of_images(&service.images));
     plan.cgroup.filters.devices = match service.devices.policy {
         Policy::Strict => Some(listed),
         Policy::Auto if !closed => None,

@@ -175,6 +175,16 @@ fn set_preserve(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
     Ok(())
 }
 
+fn of_kind(kind: &str) -> plan::DirectoryKind {
+    match kind {
+        "State" => plan::DirectoryKind::State,
+        "Cache" => plan::DirectoryKind::Cache,
+        "Logs" => plan::DirectoryKind::Logs,
+        "Configuration" => plan::DirectoryKind::Configuration,
+        _ => plan::DirectoryKind::Runtime,
+    }
+}
+
 pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), String> {
     let (uid, gid) = super::identity::numbers_of(planning)?;
     let directories = &planning.unit.service.directories;
@@ -199,6 +209,7 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
                 false => (plain, hidden),
             };
             plan::Directory {
+                kind: of_kind(kind),
                 path,
                 mode: folders.mode,
                 uid,

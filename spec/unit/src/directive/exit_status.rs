@@ -23,7 +23,9 @@ impl StatusSet {
     pub fn has(&self, status: ExitStatus) -> bool {
         match status {
             ExitStatus::Exited(code) => self.codes.contains(&code),
-            ExitStatus::Signaled(signal) => self.signals.contains(&signal),
+            ExitStatus::Signaled(signal) | ExitStatus::Dumped(signal) => {
+                self.signals.contains(&signal)
+            }
         }
     }
 }
@@ -46,6 +48,7 @@ impl ExitStatuses {
         let usual = match status {
             ExitStatus::Exited(code) => code == 0,
             ExitStatus::Signaled(signal) => daemon && [1, 2, 13, 15].contains(&signal),
+            ExitStatus::Dumped(_) => false,
         };
         usual || self.success.has(status)
     }

@@ -18,17 +18,12 @@ const fn row(name: &'static str, documentation: &'static str) -> Directive {
 
 /// The directives of this family.
 pub const ROWS: &[Directive] = &[
-    row("RootImage", "A disk image as root."),
-    row("RootHash", "The verity hash of the root image."),
     row("RootHashSignature", "The signature of that hash."),
-    row("RootVerity", "The verity data of the root image."),
-    row("RootImageOptions", "How the root image is mounted."),
     row("RootImagePolicy", "Which partitions of it are used."),
     row(
         "RootEphemeral",
         "A copy of the root that goes with the service.",
     ),
-    row("MountImages", "Disk images mounted for the service."),
     row("MountImagePolicy", "Which partitions of them are used."),
     row("ExtensionImages", "Disk images laid over its root."),
     row("ExtensionImagePolicy", "Which partitions of them are used."),
@@ -42,10 +37,10 @@ pub const ROWS: &[Directive] = &[
         "A BPF program that filters what it sends.",
     ),
     row("BPFProgram", "A BPF program at its control group."),
-    row("RestrictFileSystems", "Only these file systems."),
-    row("RestrictNetworkInterfaces", "Only these links."),
-    row("SocketBindAllow", "Only these ports to bind."),
-    row("SocketBindDeny", "Not these ports to bind."),
+    row(
+        "RestrictFileSystems",
+        "Only these file systems. The kernel takes a program that decides this only under the GPL, and ours is not.",
+    ),
     row(
         "AppArmorProfile",
         "An AppArmor profile. A node loads none; with -, which it may do without, it does.",

@@ -28,6 +28,7 @@ pub mod environment;
 pub mod exec;
 pub mod exit_status;
 pub mod identity;
+pub mod image;
 pub mod install;
 pub mod isolation;
 pub mod keyring;
@@ -37,6 +38,7 @@ pub mod mount;
 pub mod mount_point;
 pub mod namespace;
 pub mod notify;
+pub mod open_file;
 pub mod other;
 pub mod process;
 pub mod protect;
@@ -47,6 +49,7 @@ pub mod scheduling;
 pub mod seccomp;
 pub mod service;
 pub mod slice;
+pub mod socket;
 pub mod start_limit;
 pub mod stdio;
 pub mod timeout;
@@ -275,6 +278,10 @@ pub const FAMILIES: &[Family] = &[
         plan: Some(working_directory::plan),
     },
     Family {
+        rows: open_file::ROWS,
+        plan: Some(open_file::plan),
+    },
+    Family {
         rows: limit::ROWS,
         plan: Some(limit::plan),
     },
@@ -289,6 +296,10 @@ pub const FAMILIES: &[Family] = &[
     Family {
         rows: address::ROWS,
         plan: Some(address::plan),
+    },
+    Family {
+        rows: socket::ROWS,
+        plan: Some(socket::plan),
     },
     Family {
         rows: resource::memory::ROWS,
@@ -340,6 +351,10 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         rows: root::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: image::ROWS,
         plan: None,
     },
     Family {

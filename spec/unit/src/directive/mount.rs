@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Directive, Planning, Support, Value};
-use crate::plan::{Content, ExecPlan};
+use crate::plan::{Content, ExecPlan, Mounts};
 use crate::unit::Unit;
 use crate::value;
 
@@ -44,6 +44,20 @@ pub struct ListedPath {
     pub missing_ok: bool,
     /// `+`: it is below RootDirectory=, and not a path of the node.
     pub in_root: bool,
+}
+
+impl ListedPath {
+    /// The path as the service sees it. As in systemd one of the node is seen from within another root only where that
+    /// root is around it.
+    fn within(&self, root: &Mounts) -> Option<&str> {
+        if self.in_root || !root.has_root() {
+            return Some(&self.path);
+        }
+        match self.path.strip_prefix(root.root.as_deref()?)? {
+            "" => Some("/"),
+            rest => Some(rest).filter(|rest| rest.starts_with('/')),
+        }
+    }
 }
 
 /// One path that is mounted elsewhere.
@@ -284,12 +298,14 @@ fn set_flags(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
 }
 
 /// What the unit's own lists ask for.
-fn listed(settings: &MountSettings, rooted: bool) -> Vec<Entry> {
+fn listed(settings: &MountSettings, root: &Mounts) -> Vec<Entry> {
     let mut entries = Vec::new();
     let mut add = |list: &[ListedPath], entry: fn(&str) -> Entry| {
-        // A path of the node cannot be seen from within another root.
-        let seen = list.iter().filter(|listed| listed.in_root || !rooted);
-        entries.extend(seen.map(|listed| entry(&listed.path).missing_ok(listed.missing_ok)));
+        let seen = list.iter().filter_map(|listed| {
+            let path = listed.within(root)?;
+            Some(entry(path).missing_ok(listed.missing_ok))
+        });
+        entries.extend(seen);
     };
     add(&settings.read_write, Entry::read_write);
     add(&settings.read_only, Entry::read_only);
@@ -324,10 +340,10 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
         return Ok(());
     }
     let service = &planning.unit.service;
-    let rooted = service.root.is_set();
-    plan.mounts.root = service.root.of(planning);
-    let rooted = rooted && plan.mounts.root.is_some();
-    let mut entries = listed(&service.mounts, rooted);
+    service.root.give(planning, plan);
+    let rooted = plan.mounts.has_root();
+    let mut entries = listed(&service.mounts, &plan.mounts);
+    entries.extend(super::image::entries(planning));
     entries.extend(super::protect::entries(planning));
     entries.extend(super::root::entries(planning, plan));
     entries.extend(super::directory::entries(planning, plan, rooted));

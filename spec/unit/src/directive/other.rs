@@ -129,7 +129,6 @@ pub const ROWS: &[Directive] = &[
         "Whether the pressure is below a limit.",
     ),
     later("Unit", "OnFailureIsolate", "Nothing is isolated on a node."),
-    later("Service", "OpenFile", "Files opened for the service."),
     later("Service", "TimeoutCleanSec", "Longest time for cleaning."),
     later(
         "Service",

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::mount::Entry;
 use super::{Directive, Planning, Value};
 use crate::capability::CapabilitySet;
-use crate::plan::{Content, Directory, ExecPlan};
+use crate::plan::{Content, Directory, DirectoryKind, ExecPlan};
 use crate::unit::Unit;
 use crate::value;
 
@@ -451,6 +451,7 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
 
 fn root_folder(path: String, mode: u32, remove: bool) -> Directory {
     Directory {
+        kind: DirectoryKind::PrivateTmp,
         path,
         mode,
         remove,

@@ -1,6 +1,7 @@
 //! `RootDirectory=`, `MountAPIVFS=`: a service in a root folder of its own.
 
 use serde::{Deserialize, Serialize};
+use spec_layout::path::{JOURNAL_DEV_LOG, JOURNAL_SOCKET, JOURNAL_STDOUT};
 
 use super::mount::Entry;
 use super::protect;
@@ -23,16 +24,16 @@ pub struct RootSettings {
 }
 
 impl RootSettings {
-    /// Whether the unit asks for another root.
-    pub fn is_set(&self) -> bool {
-        self.directory.is_some()
-    }
-
-    /// The root of one command.
-    pub(super) fn of(&self, planning: &Planning<'_>) -> Option<String> {
-        let start = planning.unit.service.exec.start.contains(planning.command);
-        let seen = start || !self.start_only;
-        self.directory.clone().filter(|_| seen)
+    /// Gives one command its root. As in systemd an image takes the place of a folder.
+    pub(super) fn give(&self, planning: &Planning<'_>, plan: &mut ExecPlan) {
+        let service = &planning.unit.service;
+        if self.start_only && !service.exec.start.contains(planning.command) {
+            return;
+        }
+        match service.images.root() {
+            Some(image) => plan.mounts.root_image = Some(image),
+            None => plan.mounts.root = self.directory.clone(),
+        }
     }
 }
 
@@ -49,14 +50,14 @@ pub const ROWS: &[Directive] = &[
         section: "Service",
         name: "RootDirectoryStartOnly",
         value: "BOOLEAN",
-        documentation: "RootDirectory= holds for ExecStart= only.",
+        documentation: "RootDirectory= and RootImage= hold for ExecStart= only.",
         support: Support::Confine(set_flag),
     },
     Directive {
         section: "Service",
         name: "MountAPIVFS",
         value: "BOOLEAN",
-        documentation: "/proc, /sys, /dev and an empty /run within RootDirectory=; yes there.",
+        documentation: "/proc, /sys, /dev and an empty /run within RootDirectory= or RootImage=; yes there.",
         support: Support::Confine(set_flag),
     },
     Directive {
@@ -90,18 +91,11 @@ fn set_flag(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Sockets of the journal.
-const LOG_SOCKETS: [&str; 3] = [
-    "/run/systemd/journal/dev-log",
-    "/run/systemd/journal/socket",
-    "/run/systemd/journal/stdout",
-];
-
 /// What a service in another root needs of the node.
 pub(super) fn entries(planning: &Planning<'_>, plan: &ExecPlan) -> Vec<Entry> {
     let settings = &planning.unit.service.root;
     let mut entries = Vec::new();
-    if plan.mounts.root.is_none() || settings.api == Some(false) {
+    if !plan.mounts.has_root() || settings.api == Some(false) {
         return entries;
     }
     let protection = protect::of(planning.unit);
@@ -122,8 +116,9 @@ pub(super) fn entries(planning: &Planning<'_>, plan: &ExecPlan) -> Vec<Entry> {
     let notify = plan.environment.get("NOTIFY_SOCKET");
     entries.extend(notify.map(|path| Entry::bind(path, path, false)));
     if settings.log_sockets != Some(false) {
-        let sockets = LOG_SOCKETS.iter();
-        entries.extend(sockets.map(|path| Entry::bind(path, path, false).missing_ok(true)));
+        let sockets = [JOURNAL_DEV_LOG, JOURNAL_SOCKET, JOURNAL_STDOUT];
+        let bound = sockets.map(|path| Entry::bind(path, path, false).missing_ok(true));
+        entries.extend(bound);
     }
     entries
 }

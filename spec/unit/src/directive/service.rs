@@ -49,6 +49,8 @@ pub struct ServiceKind {
     pub reload_signal: i32,
     /// It stays active after its process has ended.
     pub remain_after_exit: bool,
+    /// ExitType=cgroup: it runs as long as any of its processes does.
+    pub ends_with_group: bool,
 }
 
 impl Default for ServiceKind {
@@ -59,6 +61,7 @@ impl Default for ServiceKind {
             guess_main_pid: true,
             reload_signal: SIGHUP,
             remain_after_exit: false,
+            ends_with_group: false,
         }
     }
 }
@@ -94,8 +97,8 @@ pub const ROWS: &[Directive] = &[
         section: "Service",
         name: "ExitType",
         value: "main|cgroup",
-        documentation: "Whether the service ends with its main process or with its last one.",
-        support: Support::Later,
+        documentation: "Whether the service ends with its main process or with its last one, which one of Type=oneshot cannot.",
+        support: Support::Must(set_exit_type),
     },
     Directive {
         section: "Service",
@@ -175,6 +178,15 @@ fn set_reload_signal(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
 
 fn set_guess(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
     unit.service.kind.guess_main_pid = value::boolean(value.text)?;
+    Ok(())
+}
+
+fn set_exit_type(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
+    unit.service.kind.ends_with_group = match value.text {
+        "" | "main" => false,
+        "cgroup" => true,
+        other => return Err(format!("{other:?} is not main or cgroup")),
+    };
     Ok(())
 }
 

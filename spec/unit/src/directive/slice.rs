@@ -3,12 +3,12 @@
 //! What services have as resources slices have too: the rows of \[Service\] stand for both ([`shared`]).
 
 use super::{Directive, PlanHost, Planning, Support, Value};
-use super::{address, device, exec::Command, isolation, other, resource};
+use super::{address, device, exec::Command, isolation, other, resource, socket};
 use crate::plan::{Cgroup, ExecPlan};
 use crate::unit::Unit;
 
 /// Families whose rows hold in \[Slice\] too.
-const SHARED: [&[Directive]; 7] = [
+const SHARED: [&[Directive]; 8] = [
     resource::memory::ROWS,
     resource::cpu::ROWS,
     resource::io::ROWS,
@@ -16,17 +16,15 @@ const SHARED: [&[Directive]; 7] = [
     resource::oom::ROWS,
     device::ROWS,
     address::ROWS,
+    socket::ROWS,
 ];
 /// The same, of families that are not about resources alone.
-const SHARED_ROWS: [&str; 9] = [
+const SHARED_ROWS: [&str; 6] = [
     "BPFProgram",
     "IPAccounting",
     "IPEgressFilterPath",
     "IPIngressFilterPath",
     "NFTSet",
-    "RestrictNetworkInterfaces",
-    "SocketBindAllow",
-    "SocketBindDeny",
     "DisableControllers",
 ];
 /// Rows of the shared families that are about a service alone.
@@ -126,6 +124,7 @@ pub fn group(unit: &Unit, host: &dyn PlanHost) -> Result<Cgroup, String> {
     resource::plan_group(planning, &mut plan);
     device::plan(planning, &mut plan)?;
     address::plan(planning, &mut plan)?;
+    socket::plan(planning, &mut plan)?;
     if !plan.cgroup.path.is_empty() {
         plan.cgroup.check()?;
     }
@@ -153,7 +152,8 @@ mod tests {
     #[test]
     fn a_slice_holds_what_its_file_says_and_nothing_by_itself() {
         let text = "[Slice]\nMemoryMax=50%\nCPUWeight=300\nTasksMax=10\nStartupCPUWeight=900\n\
-                    IPAddressDeny=any\nDeviceAllow=/dev/sda r\nMemoryAccounting=no\nNFTSet=\n";
+                    IPAddressDeny=any\nSocketBindDeny=udp:53\nRestrictNetworkInterfaces=lo\n\
+                    DeviceAllow=/dev/sda r\nMemoryAccounting=no\nNFTSet=\n";
         let loaded = load("a-b.slice", text);
         assert_eq!(loaded.findings.len(), 1, "NFTSet= is for later");
         let held = group("a-b.slice", &text.replace("NFTSet=\n", ""));
@@ -163,7 +163,8 @@ mod tests {
         assert_eq!(held.hints["cpu.weight"], "300");
         assert_eq!(held.startup["cpu.weight"].starting, "900");
         assert_eq!(held.filters.denied_addresses.len(), 2);
-        assert!(held.filters.devices.is_some());
+        assert!(held.filters.devices.is_some() && held.filters.links.is_some());
+        assert_eq!(held.filters.denied_binds.len(), 1);
         let bare = group("a.slice", "[Unit]\nDescription=Bare\n");
         let expected = Cgroup {
             path: "a.slice".into(),
@@ -182,7 +183,7 @@ mod tests {
         assert!(said[1].contains("nothing to delegate; ignored"));
         assert!(said[2].contains("unknown directive ExecStart="));
         assert!(said[3].contains("unknown directive OOMPolicy="));
-        let refused = load("a.slice", "[Slice]\nSocketBindDeny=any\n").unit;
+        let refused = load("a.slice", "[Slice]\nBPFProgram=device:/sys/fs/bpf/a\n").unit;
         assert_eq!(refused.load, crate::unit::LoadState::BadSetting);
     }
 }

@@ -340,18 +340,18 @@ fn dependencies_by_their_old_names_are_the_same() {
 #[test]
 fn isolation_that_is_not_there_refuses_until_a_drop_in_switches_it_off() {
     let (unit, _) = read(
-        "[Service]\nRootImage=/a\nSocketBindDeny=any\nRestrictFileSystems=\nRootEphemeral=no\n",
+        "[Service]\nExtensionImages=/a\nBPFProgram=egress:/b\nIPIngressFilterPath=\nRootEphemeral=no\n",
     );
     assert_eq!(
         unit.refusals.keys().collect::<Vec<_>>(),
-        ["RootImage", "SocketBindDeny"]
+        ["BPFProgram", "ExtensionImages"]
     );
     assert!(
         unit.refusals
             .values()
             .all(|finding| finding.severity == Severity::Isolation)
     );
-    let (unit, _) = read("[Service]\nRootImage=/a\nRootImage=\n");
+    let (unit, _) = read("[Service]\nExtensionImages=/a\nExtensionImages=\n");
     assert!(unit.refusals.is_empty());
 }
 
@@ -434,6 +434,7 @@ fn settings_of_a_services_life_are_read() {
         assert!(service.exit_status.is_clean(clean, true), "{clean:?}");
     }
     assert!(service.exit_status.is_clean(ExitStatus::Signaled(15), true));
+    assert!(!service.exit_status.is_clean(ExitStatus::Dumped(15), true));
     assert!(
         !service
             .exit_status

@@ -208,7 +208,7 @@ fn an_alias_loop_is_refused() {
 fn unimplemented_isolation_refuses_unless_the_recipe_allows_it() {
     let files = [(
         "a@.service",
-        "[Service]\nExecStart=/bin/a\nRootImage=/root.raw\n",
+        "[Service]\nExecStart=/bin/a\nExtensionImages=/more.raw\n",
     )];
     let loaded = load(&files, "a@1.service");
     assert_eq!(loaded.unit.load, LoadState::BadSetting);

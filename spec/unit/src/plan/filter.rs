@@ -1,14 +1,26 @@
 //! What the processes of a control group may open and talk to: BPF programs at the group,
 //! systemd.resource-control(5).
 
+use std::ffi::CStr;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::absolute;
+use super::socket::{BindRule, Links, MAX_BIND_RULES};
 
 /// Most rules of one kind: each becomes a few instructions that run at every check.
 pub const MAX_RULES: usize = 256;
+
+/// Devices that harm nobody, by their names below /dev: devices(4), character devices as the kernel numbers them.
+pub const HARMLESS_DEVICES: [(&CStr, u32, u32); 6] = [
+    (c"null", 1, 3),
+    (c"zero", 1, 5),
+    (c"full", 1, 7),
+    (c"random", 1, 8),
+    (c"urandom", 1, 9),
+    (c"tty", 5, 0),
+];
 
 /// What a group is held to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +32,12 @@ pub struct Filters {
     pub allowed_addresses: Vec<Prefix>,
     /// Addresses it may not talk to.
     pub denied_addresses: Vec<Prefix>,
+    /// Sockets that may be bound whatever `denied_binds` says.
+    pub allowed_binds: Vec<BindRule>,
+    /// Sockets that may not be bound.
+    pub denied_binds: Vec<BindRule>,
+    /// Links that packets may go over; none leaves all.
+    pub links: Option<Links>,
 }
 
 /// Devices that may be used.
@@ -76,6 +94,8 @@ impl Filters {
         self.devices.is_none()
             && self.allowed_addresses.is_empty()
             && self.denied_addresses.is_empty()
+            && self.denied_binds.is_empty()
+            && self.links.is_none()
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
@@ -90,6 +110,12 @@ impl Filters {
                 return Err(format!("cgroup.filters.{field}: more than {MAX_RULES}"));
             }
         }
+        let binds = [&self.allowed_binds, &self.denied_binds];
+        if binds.iter().any(|list| list.len() > MAX_BIND_RULES) {
+            return Err(format!("cgroup.filters: more than {MAX_BIND_RULES} binds"));
+        }
+        binds.into_iter().flatten().try_for_each(BindRule::check)?;
+        self.links.as_ref().map_or(Ok(()), Links::check)?;
         for rule in devices {
             match &rule.devices {
                 Devices::Node(path) if !path.starts_with("/dev/") => {

@@ -13,11 +13,33 @@ pub struct WorkingDirectory {
     pub missing_ok: bool,
 }
 
+/// Which directive a folder is of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DirectoryKind {
+    /// RuntimeDirectory=.
+    #[default]
+    Runtime,
+    /// StateDirectory=.
+    State,
+    /// CacheDirectory=.
+    Cache,
+    /// LogsDirectory=.
+    Logs,
+    /// ConfigurationDirectory=.
+    Configuration,
+    /// PrivateTmp=.
+    PrivateTmp,
+}
+
 /// A folder made before the program runs. One that is there and has another owner is given to this one with all that
 /// is in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Directory {
+    /// Which directive asks for it.
+    #[serde(default)]
+    pub kind: DirectoryKind,
     /// Absolute path; parents are made with mode 0755 and owner root.
     pub path: String,
     /// Its mode.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::image::Image;
 use super::{absolute, line};
 
 /// Most paths that a plan mounts or changes.
@@ -17,6 +18,11 @@ pub struct Mounts {
     pub isolated: bool,
     /// The folder that becomes `/`.
     pub root: Option<String>,
+    /// The disk image that becomes `/`.
+    pub root_image: Option<Image>,
+    /// The root, this one or one that was handed over, shows the owners of its files as the child's user namespace
+    /// numbers them: what is 0 on the disk is 0 inside.
+    pub idmapped: bool,
     /// What becomes of each path, sorted by it, so that parents come before what is in them. The paths are those of the
     /// new root.
     pub list: Vec<Mount>,
@@ -41,6 +47,9 @@ pub struct Mount {
     /// Nothing happens where the path, or what is to be mounted on it, is missing.
     #[serde(default)]
     pub missing_ok: bool,
+    /// A bind shows the owners of its files as the child's user namespace numbers them.
+    #[serde(default)]
+    pub idmapped: bool,
 }
 
 /// What is at a path.
@@ -58,6 +67,8 @@ pub enum Content {
         /// With what is mounted in it.
         recursive: bool,
     },
+    /// A disk image of PID 1's root.
+    Image(Image),
     /// An empty tmpfs.
     Tmpfs {
         /// Options of tmpfs(5) such as `mode=0755,size=10%`.
@@ -88,14 +99,30 @@ impl Content {
 impl Mounts {
     /// Whether the child sees other file systems than PID 1.
     pub fn is_own(&self) -> bool {
-        let asked = self.private || self.isolated || self.root.is_some();
+        let asked = self.private || self.isolated || self.has_root();
         asked || !self.list.is_empty() || self.credentials.is_some()
+    }
+
+    /// Whether a part of it is to be idmapped, for which the child needs a user namespace.
+    pub fn is_idmapped(&self) -> bool {
+        self.idmapped || self.list.iter().any(|mount| mount.idmapped)
+    }
+
+    /// Whether `/` is not that of PID 1.
+    pub fn has_root(&self) -> bool {
+        self.root.is_some() || self.root_image.is_some()
     }
 
     /// Refuses what PID 1 could not carry out in this order.
     pub(super) fn check(&self) -> Result<(), String> {
         if let Some(root) = &self.root {
             absolute("mounts.root", root)?;
+        }
+        if let Some(image) = &self.root_image {
+            image.check("mounts.root_image")?;
+            if self.root.is_some() {
+                return Err("mounts.root: an image is the root already; give one".into());
+            }
         }
         if self.list.len() > MAX_MOUNTS {
             let count = self.list.len();
@@ -132,11 +159,15 @@ impl Mount {
             let target = &self.target;
             return Err(format!("{field}: {target:?} has a slash or dot too many"));
         }
+        if self.idmapped && !matches!(self.content, Content::Bind { .. }) {
+            return Err(format!("{field}: only a bind can be idmapped"));
+        }
         let root = self.target == "/";
         match &self.content {
             Content::Same => Ok(()),
             _ if root => Err(format!("{field}: nothing is mounted on \"/\"; give root")),
             Content::Bind { source, .. } => absolute(field, source),
+            Content::Image(image) => image.check(field),
             Content::Tmpfs { options } => line(field, options),
             Content::Proc { hide, .. } => {
                 let known = ["noaccess", "invisible", "ptraceable"];

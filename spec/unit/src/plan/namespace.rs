@@ -21,7 +21,8 @@ pub struct Namespaces {
     pub cgroup: bool,
     /// Process numbers of its own; it is number 1.
     pub processes: bool,
-    /// User and group numbers of its own.
+    /// User and group numbers of its own. Where they are others than outside, all numbers in the plan are those inside,
+    /// and the child is root of the namespace if the plan has no credentials.
     pub users: Option<IdMaps>,
 }
 
@@ -93,6 +94,30 @@ impl Namespaces {
 }
 
 impl IdMaps {
+    /// The user namespace of a task: all of the `count` numbers from `first` on, counted from 0 inside.
+    pub fn range(first: u32, count: u32) -> Self {
+        let map = vec![IdRange {
+            inside: 0,
+            outside: first,
+            count,
+        }];
+        Self {
+            uid: map.clone(),
+            gid: map,
+        }
+    }
+
+    /// Whether a number inside is another one outside.
+    pub fn is_shifted(&self) -> bool {
+        let mut ranges = self.uid.iter().chain(&self.gid);
+        ranges.any(|range| range.inside != range.outside)
+    }
+
+    /// User and group outside, of a user and group inside that have a number there.
+    pub fn outside(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        Some((outside(&self.uid, uid)?, outside(&self.gid, gid)?))
+    }
+
     /// The text for `/proc/PID/uid_map` or `gid_map`.
     pub fn text(map: &[IdRange]) -> String {
         let line = |range: &IdRange| {
@@ -105,4 +130,11 @@ impl IdMaps {
         };
         map.iter().map(line).collect()
     }
+}
+
+fn outside(map: &[IdRange], inside: u32) -> Option<u32> {
+    map.iter().find_map(|range| {
+        let step = inside.checked_sub(range.inside)?;
+        (step < range.count).then(|| range.outside.checked_add(step))?
+    })
 }

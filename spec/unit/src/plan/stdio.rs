@@ -23,6 +23,8 @@ pub struct Stdio {
     pub level_prefix: bool,
     /// What is done to a terminal before it is used.
     pub terminal: Option<Terminal>,
+    /// The descriptor that was handed over as standard input is a terminal, which becomes the session's and the user's.
+    pub session_terminal: bool,
 }
 
 /// What is done to a terminal before it is used. What it does not take is no failure.
@@ -129,6 +131,9 @@ impl Stdio {
                 return Err(format!("stdio.input: more than {MAX_DATA} bytes"));
             }
             _ => {}
+        }
+        if self.session_terminal && !matches!(self.input, Input::Fd(_)) {
+            return Err("stdio.session_terminal: hand it over as stdio.input".into());
         }
         if let Some(terminal) = &self.terminal {
             absolute("stdio.terminal", &terminal.path)?;

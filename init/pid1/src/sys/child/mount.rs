@@ -10,6 +10,8 @@ use rustix::mount::{
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
+use spec_unit::plan::filter::HARMLESS_DEVICES;
+
 use super::{Result, check};
 use crate::unit::spawn::step::{Attributes, Failure, NewFileSystem};
 
@@ -77,10 +79,20 @@ pub(super) fn tree(
     }
 }
 
+/// Whether nothing stands at a path.
+pub(super) fn is_missing(path: &CStr) -> bool {
+    let found = rustix::fs::access(path, rustix::fs::Access::EXISTS);
+    matches!(
+        found,
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR)
+    )
+}
+
 /// A copy of that of the nodes which nobody can open (folder, file, character and block device) which is of the kind that
-/// is at the path within a root.
+/// is at the path within a root; without one, within that of this process.
 pub(super) fn inaccessible(
-    [root, path]: [&CStr; 2],
+    root: Option<RawFd>,
+    path: &CStr,
     [folder, file, character, block]: &[std::ffi::CString; 4],
     missing_ok: bool,
 ) -> std::result::Result<RawFd, Failure> {
@@ -96,11 +108,13 @@ pub(super) fn inaccessible(
 }
 
 /// The kind of what a path within a root leads to, links followed as they are there.
-fn kind_within(root: &CStr, path: &CStr) -> std::result::Result<FileType, Failure> {
+fn kind_within(root: Option<RawFd>, path: &CStr) -> std::result::Result<FileType, Failure> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let root = rustix::fs::open(root, flags, Mode::empty()).map_err(failure)?;
     let within = rustix::fs::ResolveFlags::IN_ROOT;
-    let found = rustix::fs::openat2(&root, path, flags, Mode::empty(), within);
+    let found = match root {
+        None => rustix::fs::open(path, flags, Mode::empty()),
+        Some(root) => rustix::fs::openat2(borrow(root)?, path, flags, Mode::empty(), within),
+    };
     kind(found.map_err(failure)?.as_fd(), c"")
 }
 
@@ -131,16 +145,6 @@ pub(super) fn new(new: &NewFileSystem) -> Made {
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags).map_err(failure)
 }
 
-/// What a `/dev` holds that harms nobody: devices(4), as the kernel numbers them.
-const DEVICES: [(&CStr, u32, u32); 6] = [
-    (c"null", 1, 3),
-    (c"zero", 1, 5),
-    (c"full", 1, 7),
-    (c"random", 1, 8),
-    (c"urandom", 1, 9),
-    (c"tty", 5, 0),
-];
-
 /// Links and folders of a `/dev`.
 const LINKS: [(&CStr, &CStr); 6] = [
     (c"fd", c"/proc/self/fd"),
@@ -152,16 +156,23 @@ const LINKS: [(&CStr, &CStr); 6] = [
 ];
 const FOLDERS: [&CStr; 4] = [c"pts", c"shm", c"mqueue", c"hugepages"];
 
-/// Fills a new tmpfs as a `/dev`.
+/// Fills a new tmpfs as a `/dev`. A node that may not be made becomes a place to mount it on: the control group is held
+/// to its devices before this child is born in it.
 pub(super) fn devices(tree: RawFd) -> Result {
     let tree = borrow(tree)?;
     // SAFETY: takes no pointer and cannot fail. The mask of the child is set later.
     unsafe { libc::umask(0) };
-    for (name, major, minor) in DEVICES {
+    for (name, major, minor) in HARMLESS_DEVICES {
         let device = rustix::fs::makedev(major, minor);
         let mode = Mode::from_raw_mode(0o666);
         let kind = FileType::CharacterDevice;
-        rustix::fs::mknodat(tree, name, kind, mode, device).map_err(failure)?;
+        match rustix::fs::mknodat(tree, name, kind, mode, device) {
+            Err(rustix::io::Errno::PERM) => {
+                rustix::fs::mknodat(tree, name, FileType::RegularFile, Mode::empty(), 0)
+            }
+            made => made,
+        }
+        .map_err(failure)?;
     }
     for (name, target) in LINKS {
         rustix::fs::symlinkat(target, tree, name).map_err(failure)?;
@@ -200,12 +211,7 @@ pub(super) fn attach(tree: RawFd, path: &CStr, attributes: Attributes, missing_o
     if tree == NONE {
         return Ok(());
     }
-    set(
-        tree,
-        c"",
-        libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
-        attributes,
-    )?;
+    set(tree, c"", WHOLE, attributes)?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
     let moved = move_mount(borrow(tree)?, c"", rustix::fs::CWD, path, flags);
     // SAFETY: it was opened by this child and is not used again.
@@ -229,12 +235,22 @@ pub(super) fn set(at: RawFd, path: &CStr, flags: c_int, attributes: Attributes) 
     if set == 0 {
         return Ok(());
     }
-    let attr = MountAttr {
-        attr_set: set,
+    set_attributes(at, path, flags, |attributes| attributes.attr_set = set)
+}
+
+fn set_attributes(
+    at: RawFd,
+    path: &CStr,
+    flags: c_int,
+    change: impl FnOnce(&mut MountAttr),
+) -> Result {
+    let mut attr = MountAttr {
+        attr_set: 0,
         attr_clr: 0,
         propagation: 0,
         userns_fd: 0,
     };
+    change(&mut attr);
     // SAFETY: the path ends in NUL, the structure has the kernel's layout and outlives the call.
     let result = unsafe {
         libc::syscall(
@@ -247,6 +263,31 @@ pub(super) fn set(at: RawFd, path: &CStr, flags: c_int, attributes: Attributes) 
         )
     };
     check(result as c_int).map(drop)
+}
+
+/// All of a tree, which is mounted nowhere.
+const WHOLE: c_int = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+
+/// What is mounted in a tree that was handed over reaches nobody: a copy of a shared mount is as shared as that was.
+pub(super) fn keep_to_itself(tree: RawFd, isolated: bool) -> Result {
+    let propagation = if isolated {
+        libc::MS_PRIVATE
+    } else {
+        libc::MS_SLAVE
+    };
+    set_attributes(tree, c"", WHOLE, |attr| attr.propagation = propagation)
+}
+
+/// Files in a tree have the owners that a user namespace numbers so. It must be mounted nowhere, and not mapped yet.
+pub(super) fn idmap(tree: RawFd, users: RawFd) -> Result {
+    const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
+    if tree == NONE {
+        return Ok(());
+    }
+    let users = u64::try_from(users).map_err(|_| Failure(libc::EBADF))?;
+    set_attributes(tree, c"", WHOLE, |attr| {
+        (attr.attr_set, attr.userns_fd) = (MOUNT_ATTR_IDMAP, users);
+    })
 }
 
 /// Makes a tree the root of this mount namespace, and lets go of the old one.

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd as _, RawFd};
 use rustix::fs::{Mode, OFlags};
 
 use super::mount::{borrow, failure};
-use super::{Result, check, errno};
+use super::{Result, check};
 use crate::unit::spawn::step::Failure;
 
 pub(super) fn unshare(kind: c_int) -> Result {
@@ -26,34 +26,8 @@ pub(super) fn join(path: &CStr, kind: c_int) -> Result {
 pub(super) fn tell(socket: RawFd, path: &CStr, letter: u8) -> Result {
     let file =
         rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failure)?;
-    let mut byte = letter;
-    let mut part = libc::iovec {
-        iov_base: (&raw mut byte).cast(),
-        iov_len: 1,
-    };
-    // Room for one descriptor, aligned as the kernel wants it.
-    let mut control = [0u64; 4];
-    // SAFETY: msghdr is plain data for which zero is valid. The control buffer holds a header and one number, which
-    // the macros stay within; all outlives the call.
-    unsafe {
-        let mut header: libc::msghdr = std::mem::zeroed();
-        header.msg_iov = &raw mut part;
-        header.msg_iovlen = 1;
-        header.msg_control = control.as_mut_ptr().cast();
-        header.msg_controllen = libc::CMSG_SPACE(size_of::<c_int>() as u32) as _;
-        let message = libc::CMSG_FIRSTHDR(&raw const header);
-        if message.is_null() {
-            return Err(Failure(libc::EINVAL));
-        }
-        (*message).cmsg_level = libc::SOL_SOCKET;
-        (*message).cmsg_type = libc::SCM_RIGHTS;
-        (*message).cmsg_len = libc::CMSG_LEN(size_of::<c_int>() as u32) as _;
-        libc::CMSG_DATA(message)
-            .cast::<c_int>()
-            .write_unaligned(file.as_raw_fd());
-        let sent = libc::sendmsg(socket, &raw const header, libc::MSG_NOSIGNAL);
-        if sent < 0 { Err(errno()) } else { Ok(()) }
-    }
+    crate::sys::message::send(socket, letter, file.as_raw_fd())
+        .map_err(|cause| Failure(cause.raw_os_error().unwrap_or(libc::EIO)))
 }
 
 /// Brings the loopback link of a new network up.
@@ -77,48 +51,66 @@ pub(super) fn loopback() -> Result {
     }
 }
 
-/// `/proc/self`, to be kept while other file systems are mounted over it.
-pub(super) fn own_folder() -> std::result::Result<RawFd, Failure> {
-    use std::os::fd::IntoRawFd as _;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = rustix::fs::open(c"/proc/self", flags, Mode::empty()).map_err(failure)?;
-    // Above the numbers that the program may be handed.
-    let lifted = rustix::io::fcntl_dupfd_cloexec(&folder, crate::sys::clone::LIFTED);
-    Ok(lifted.map_err(failure)?.into_raw_fd())
+pub(super) fn enter(namespace: RawFd, kind: c_int) -> Result {
+    // SAFETY: takes no pointer.
+    check(unsafe { libc::setns(namespace, kind) }).map(drop)
 }
 
-/// A user namespace with these maps. A child of this child writes them, which is still of the namespace outside: within,
-/// no more than one line could be written.
-pub(super) fn users(own_folder: RawFd, maps: [&[u8]; 2]) -> Result {
-    let folder = borrow(own_folder)?;
-    let (ready, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failure)?;
+/// A user namespace with these maps, to be entered later. A child of this child is born in it and shares the
+/// descriptors: it opens the namespace, and the folder in /proc in which this process, which is still outside, writes
+/// the maps. Within, no more than one line could be written; and /proc may number processes otherwise than they do here.
+pub(super) fn users(maps: [&[u8]; 2]) -> std::result::Result<RawFd, Failure> {
+    let (opened, tell) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failure)?;
+    let (wait, end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failure)?;
+    let flags = libc::SIGCHLD | libc::CLONE_FILES | libc::CLONE_NEWUSER;
     // SAFETY: takes no pointer that is used. The child has a copy of this memory, does system calls only, and ends in
-    // _exit.
-    let helper =
-        check(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } as c_int)?;
+    // _exit without closing what it shares.
+    let helper = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } as c_int)?;
     if helper == 0 {
-        drop(go);
-        // The other end closes when the namespace is there, or with its process.
-        let _ = rustix::io::read(&ready, &mut [0u8; 1]);
-        let [uid, gid] = maps;
-        let done = write(folder, c"uid_map", uid).and_then(|()| write(folder, c"gid_map", gid));
-        let code = done.err().map_or(0, |Failure(errno)| errno);
+        // SAFETY: takes no pointer. It ends with this child, whatever becomes of that.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        let told = open_own().unwrap_or_else(|Failure(errno)| [-1, errno]);
+        let [a, b] = told.map(i32::to_ne_bytes);
+        let _ = rustix::io::write(&tell, [a, b].as_flattened());
+        let _ = rustix::io::read(&wait, &mut [0u8; 1]);
         // SAFETY: ends the process at once.
-        unsafe { libc::_exit(code) }
+        unsafe { libc::_exit(0) }
     }
-    drop(ready);
-    let made = unshare(libc::CLONE_NEWUSER);
-    drop(go);
+    let made = mapped(&opened, maps);
+    let _ = rustix::io::write(&end, &[0]);
     let mut status = 0;
     // SAFETY: the number outlives the call; there is no other child of this process.
-    let waited = check(unsafe { libc::waitpid(helper, &raw mut status, 0) });
-    made?;
-    waited?;
-    match (libc::WIFEXITED(status), libc::WEXITSTATUS(status)) {
-        (true, 0) => Ok(()),
-        (true, errno) => Err(Failure(errno)),
-        (false, _) => Err(Failure(libc::EIO)),
+    check(unsafe { libc::waitpid(helper, &raw mut status, 0) })?;
+    made
+}
+
+/// The user namespace of this process, above the numbers that the program may be handed, and its folder in /proc.
+fn open_own() -> std::result::Result<[RawFd; 2], Failure> {
+    use std::os::fd::IntoRawFd as _;
+    let open = |path: &CStr, flags| rustix::fs::open(path, flags, Mode::empty()).map_err(failure);
+    let namespace = open(c"/proc/self/ns/user", OFlags::RDONLY | OFlags::CLOEXEC)?;
+    let lifted = rustix::io::fcntl_dupfd_cloexec(&namespace, crate::sys::clone::LIFTED);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = open(c"/proc/self", flags)?;
+    Ok([lifted.map_err(failure)?.into_raw_fd(), folder.into_raw_fd()])
+}
+
+/// Writes the maps of the namespace that was opened; its descriptor.
+fn mapped(opened: &std::os::fd::OwnedFd, maps: [&[u8]; 2]) -> std::result::Result<RawFd, Failure> {
+    let mut told = [[0u8; 4]; 2];
+    let length = rustix::io::read(opened, told.as_flattened_mut()).map_err(failure)?;
+    let [namespace, folder] = told.map(i32::from_ne_bytes);
+    if length != 8 || namespace < 0 {
+        return Err(Failure(if length == 8 { folder } else { libc::EIO }));
     }
+    let at = borrow(folder)?;
+    let [uid, gid] = maps;
+    write(at, c"uid_map", uid)?;
+    write(at, c"gid_map", gid)?;
+    // SAFETY: the helper has opened it for this process and does not use it.
+    unsafe { libc::close(folder) };
+    Ok(namespace)
 }
 
 fn write(folder: std::os::fd::BorrowedFd<'_>, name: &CStr, text: &[u8]) -> Result {

@@ -68,6 +68,18 @@ pub(super) fn terminal(path: &CStr, taken: Taken, to: RawFd) -> Result {
     }
 }
 
+/// Makes the terminal on standard input the session's. Its user may open it again by its name.
+pub(super) fn session_terminal(uid: u32) -> Result {
+    // SAFETY: takes no pointer. A terminal that cannot be given away still is the session's.
+    unsafe {
+        check(libc::ioctl(0, libc::TIOCSCTTY, 0))?;
+        if libc::fchown(0, uid, u32::MAX) == 0 {
+            libc::fchmod(0, 0o620);
+        }
+    }
+    Ok(())
+}
+
 /// Makes a terminal ready. Nothing of it can fail: what the terminal does not take is left.
 pub(super) fn set_up(setup: &TerminalSetup) -> Result {
     if setup.hang_up {
@@ -80,7 +92,8 @@ pub(super) fn set_up(setup: &TerminalSetup) -> Result {
         on(&setup.path, clear);
     }
     if setup.reset || setup.rows > 0 || setup.columns > 0 {
-        on(&setup.path, |fd| {
+        // Stays open until the program runs: with the last close of a terminal the kernel forgets its size.
+        on_kept(&setup.path, |fd| {
             if setup.reset {
                 reset(fd);
             }
@@ -92,16 +105,23 @@ pub(super) fn set_up(setup: &TerminalSetup) -> Result {
 
 /// Does something with a terminal that is not ours, without waiting for a line that hangs.
 fn on(path: &CStr, act: impl FnOnce(RawFd)) {
+    let fd = on_kept(path, act);
+    if fd >= 0 {
+        // SAFETY: takes no pointer; the descriptor is our own.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// The same; the terminal stays open until exec, unless there is none.
+fn on_kept(path: &CStr, act: impl FnOnce(RawFd)) -> RawFd {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
     // SAFETY: the path ends in NUL; the descriptor is our own.
     unsafe {
         let fd = libc::open(path.as_ptr(), flags);
-        if fd >= 0 {
-            if libc::isatty(fd) == 1 {
-                act(fd);
-            }
-            libc::close(fd);
+        if fd >= 0 && libc::isatty(fd) == 1 {
+            act(fd);
         }
+        fd
     }
 }
 

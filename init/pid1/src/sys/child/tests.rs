@@ -4,10 +4,11 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use spec_unit::seccomp::{Machine, write_execute};
 
 use super::*;
+use crate::unit::spawn::step::TerminalSetup;
 
 /// Carries a step out in a child, after no_new_privs; its exit code is that of `then`.
 fn in_child(mut step: Step, then: fn() -> i32) -> WaitStatus {
-    let mut kernel = Kernel::new(mount::NONE, 0);
+    let mut kernel = Kernel::new(mount::NONE, 0, 0);
     let child = crate::sys::clone::child(Default::default(), || {
         let done = kernel
             .call(&mut Step::NoNewPrivileges)
@@ -67,4 +68,40 @@ fn memory_is_written_or_executed_by_the_switch_and_by_the_filter() {
 fn a_program_that_the_kernel_refuses_is_an_error() {
     let status = in_child(Step::Filter(vec![]), || 0);
     assert!(matches!(status, WaitStatus::Exited(_, 99)));
+}
+
+#[test]
+fn a_terminal_keeps_the_size_that_it_was_given_until_the_program_runs() {
+    use std::os::fd::AsRawFd as _;
+    let mut options = std::fs::OpenOptions::new();
+    let master = options.read(true).write(true).open("/dev/ptmx").unwrap();
+    let mut name = [0; 64];
+    // SAFETY: the descriptor is open, and the buffer is as long as said.
+    let told = unsafe {
+        libc::unlockpt(master.as_raw_fd());
+        libc::ptsname_r(master.as_raw_fd(), name.as_mut_ptr(), name.len())
+    };
+    assert_eq!(told, 0);
+    // SAFETY: what the call above has written ends in NUL.
+    let path = unsafe { std::ffi::CStr::from_ptr(name.as_ptr()) }.to_owned();
+    let text = path.to_str().unwrap().to_owned();
+    let opened = || {
+        let folder = std::fs::read_dir("/proc/self/fd").unwrap();
+        let links = folder.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        links.filter(|link| link.to_str() == Some(&text)).count()
+    };
+    let mut setup = TerminalSetup {
+        path,
+        number: None,
+        reset: false,
+        hang_up: false,
+        disallocate: true,
+        rows: 0,
+        columns: 0,
+    };
+    super::stream::set_up(&setup).unwrap();
+    assert_eq!(opened(), 0, "nothing to keep");
+    (setup.rows, setup.columns) = (31, 97);
+    super::stream::set_up(&setup).unwrap();
+    assert_eq!(opened(), 1, "with the last close its size would be gone");
 }

@@ -27,10 +27,9 @@ impl Exec {
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        let listen = &plan.fds.listen;
-        let listen_pid = (!listen.is_empty()).then(|| {
-            let names: Vec<&str> = listen.iter().map(|listen| listen.name.as_str()).collect();
-            variables.push(format!("LISTEN_FDS={}", listen.len()));
+        let names: Vec<&str> = plan.fds.names().collect();
+        let listen_pid = (!names.is_empty()).then(|| {
+            variables.push(format!("LISTEN_FDS={}", names.len()));
             variables.push(format!("LISTEN_FDNAMES={}", names.join(":")));
             Box::new([0; 24])
         });

@@ -9,9 +9,10 @@ use std::io;
 use std::os::fd::RawFd;
 
 use spec_unit::plan::credential::{CredentialFolder, CredentialSource};
-use spec_unit::plan::{Content, ExecPlan, Mount, Mounts};
+use spec_unit::plan::filter::{DeviceRule, Devices, HARMLESS_DEVICES};
+use spec_unit::plan::{Content, ExecPlan, Image, Mount, Mounts};
 
-use super::order::parents;
+use super::order::{owner, parents};
 use super::step::{Attributes, CredentialText, NewFileSystem, Step};
 use super::text;
 
@@ -29,6 +30,8 @@ const SHARED_DEVICES: [&str; 4] = ["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/
 pub(super) fn slots(steps: &[Step]) -> usize {
     let slot = |step: &Step| match step {
         Step::Tree { slot, .. }
+        | Step::Handed { slot, .. }
+        | Step::Image { slot, .. }
         | Step::Inaccessible { slot, .. }
         | Step::NewFileSystem { slot, .. } => *slot + 1,
         _ => 0,
@@ -50,21 +53,16 @@ pub(super) fn steps(
         isolated: mounts.isolated,
     });
     let mut order = Order {
+        plan,
         mounts,
+        devices: plan.cgroup.filters.devices.as_deref(),
         before: Vec::new(),
         held: Vec::new(),
         mounted: Vec::new(),
         slots: 0,
+        root: None,
     };
-    let root = match (&mounts.root, handed) {
-        (Some(path), _) => {
-            let slot = order.slot();
-            order.before.push(tree(slot, path, true, false)?);
-            Some(Step::RootTree { slot })
-        }
-        (None, Some(fd)) => Some(Step::Root { fd }),
-        (None, None) => None,
-    };
+    order.root(handed)?;
     for (number, mount) in mounts.list.iter().enumerate() {
         order.mount(number, mount)?;
     }
@@ -73,7 +71,7 @@ pub(super) fn steps(
     }
     order.close()?;
     steps.extend(order.before);
-    steps.extend(root);
+    steps.extend(order.root.map(|slot| Step::Root { slot }));
     steps.extend(order.held);
     steps.extend(order.mounted);
     Ok(())
@@ -88,6 +86,20 @@ fn tree(slot: usize, path: &str, recursive: bool, missing_ok: bool) -> io::Resul
     })
 }
 
+fn image(slot: usize, image: &Image, missing_ok: bool) -> io::Result<Step> {
+    let request = serde_json::to_string(image)?;
+    Ok(Step::Image {
+        slot,
+        path: text(&image.path)?,
+        arguments: [
+            c"bedplate-init".into(),
+            text(crate::image::COMMAND)?,
+            text(&request)?,
+        ],
+        missing_ok,
+    })
+}
+
 fn is_in(path: &str, folder: &str) -> bool {
     let rest = path.strip_prefix(folder.trim_end_matches('/'));
     rest.is_some_and(|rest| rest.starts_with('/'))
@@ -95,7 +107,10 @@ fn is_in(path: &str, folder: &str) -> bool {
 
 /// Steps as they come together.
 struct Order<'a> {
+    plan: &'a ExecPlan,
     mounts: &'a Mounts,
+    /// The only devices that the control group may use, if it is held to some.
+    devices: Option<&'a [DeviceRule]>,
     /// In PID 1's root.
     before: Vec<Step>,
     /// In the child's root, before anything is mounted.
@@ -103,12 +118,35 @@ struct Order<'a> {
     /// One mount after the other.
     mounted: Vec<Step>,
     slots: usize,
+    /// Where another root is held.
+    root: Option<usize>,
 }
 
 impl Order<'_> {
     fn slot(&mut self) -> usize {
         self.slots += 1;
         self.slots - 1
+    }
+
+    /// Holds the root that takes the place of PID 1's, if there is one.
+    fn root(&mut self, handed: Option<RawFd>) -> io::Result<()> {
+        let slot = self.slots;
+        let root = match (&self.mounts.root_image, &self.mounts.root, handed) {
+            (Some(asked), ..) => image(slot, asked, false)?,
+            (None, Some(path), _) => tree(slot, path, true, false)?,
+            (None, None, Some(fd)) => Step::Handed {
+                slot,
+                fd,
+                isolated: self.mounts.isolated,
+            },
+            (None, None, None) => return Ok(()),
+        };
+        self.root = Some(self.slot());
+        self.before.push(root);
+        if self.mounts.idmapped {
+            self.before.push(Step::IdMap { slot });
+        }
+        Ok(())
     }
 
     /// Whether a path before this one in the list shows something else than before, and this one is in it.
@@ -148,7 +186,7 @@ impl Order<'_> {
                 };
                 self.before.push(Step::Inaccessible {
                     slot,
-                    root: text(self.mounts.root.as_deref().unwrap_or("/"))?,
+                    root: self.root,
                     path: text(path)?,
                     nodes: [text(folder)?, text(file)?, text(character)?, text(block)?],
                     missing_ok: mount.missing_ok,
@@ -157,6 +195,13 @@ impl Order<'_> {
             Content::Bind { source, recursive } => {
                 self.before
                     .push(tree(slot, source, *recursive, mount.missing_ok)?);
+                if mount.idmapped {
+                    self.before.push(Step::IdMap { slot });
+                }
+                self.point(slot, path, within)?;
+            }
+            Content::Image(asked) => {
+                self.before.push(image(slot, asked, mount.missing_ok)?);
                 self.point(slot, path, within)?;
             }
             content => {
@@ -197,22 +242,50 @@ impl Order<'_> {
         Ok(())
     }
 
+    /// What a `/dev` shares with PID 1's, and the nodes that the child may not make in it, as systemd binds them too.
     fn devices(&mut self) -> io::Result<()> {
         for path in SHARED_DEVICES {
-            let slot = self.slot();
-            self.before.push(tree(slot, path, true, true)?);
-            self.mounted.push(Step::Attach {
-                slot,
-                path: text(path)?,
-                attributes: Attributes::default(),
-                missing_ok: true,
-            });
+            self.shared(path)?;
+        }
+        for (name, major, minor) in HARMLESS_DEVICES {
+            if !self.may_make(major, minor) {
+                self.shared(&format!("/dev/{}", name.to_string_lossy()))?;
+            }
         }
         Ok(())
     }
 
+    /// Shows at a path what PID 1 has there, if that is there.
+    fn shared(&mut self, path: &str) -> io::Result<()> {
+        let slot = self.slot();
+        self.before.push(tree(slot, path, true, true)?);
+        self.mounted.push(Step::Attach {
+            slot,
+            path: text(path)?,
+            attributes: Attributes::default(),
+            missing_ok: true,
+        });
+        Ok(())
+    }
+
+    /// Whether the control group's filter surely lets a node of a character device be made.
+    fn may_make(&self, major: u32, minor: u32) -> bool {
+        let numbers = Devices::Number {
+            block: false,
+            major,
+            minor: Some(minor),
+        };
+        self.devices.is_none_or(|rules| {
+            rules
+                .iter()
+                .any(|rule| rule.make && rule.devices == numbers)
+        })
+    }
+
     fn credentials(&mut self, folder: &CredentialFolder) -> io::Result<()> {
-        let (slot, uid) = (self.slot(), folder.uid);
+        let slot = self.slot();
+        let own = self.plan.credentials.as_ref().map_or(0, |own| own.gid);
+        let (uid, _) = owner(self.plan, folder.uid, own)?;
         let options = ["mode=0500", "size=128M", "nr_inodes=256", "noswap"];
         let new = NewFileSystem {
             kind: c"tmpfs".into(),
@@ -260,7 +333,7 @@ impl Order<'_> {
         let new = |mount: &&Mount| {
             let held = matches!(
                 mount.content,
-                Content::Same | Content::Inaccessible | Content::Bind { .. }
+                Content::Same | Content::Inaccessible | Content::Bind { .. } | Content::Image(_)
             );
             mount.read_only && !held
         };
@@ -287,7 +360,7 @@ fn new(slot: usize, content: &Content) -> io::Result<Step> {
         }
         Content::Queues => (c"mqueue", String::new()),
         Content::Cgroups => (c"cgroup2", String::new()),
-        Content::Same | Content::Inaccessible | Content::Bind { .. } => {
+        Content::Same | Content::Inaccessible | Content::Bind { .. } | Content::Image(_) => {
             return Err(io::ErrorKind::InvalidInput.into());
         }
     };

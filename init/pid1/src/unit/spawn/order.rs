@@ -5,9 +5,10 @@ use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 
 use spec_unit::capability::CapabilitySet;
+use spec_unit::plan::fd::OpenedHow;
 use spec_unit::plan::{
-    Credentials, ExecPlan, FdSlot, FileMode, FilterPrivilege, IdMaps, Input, Namespace, Output,
-    Resource, Rlimit, Sharing,
+    Credentials, ExecPlan, FdSlot, FileMode, FilterPrivilege, IdMaps, Input, Namespace,
+    NamespaceFd, Output, Resource, Rlimit, Sharing,
 };
 use spec_unit::seccomp::{self, Machine};
 
@@ -47,12 +48,28 @@ pub(crate) fn steps(
     scheduling(plan, &mut steps);
     steps.extend(plan.personality.map(Step::Personality));
     stdio(plan, unit, fds, &mut steps)?;
+    for (slot, file) in plan.fds.opened.iter().enumerate() {
+        steps.push(Step::OpenFile {
+            slot,
+            path: text(&file.path)?,
+            flags: match file.how {
+                OpenedHow::ReadWrite => libc::O_RDWR,
+                OpenedHow::ReadOnly => libc::O_RDONLY,
+                OpenedHow::Append => libc::O_RDWR | libc::O_APPEND,
+                OpenedHow::Truncate => libc::O_RDWR | libc::O_TRUNC,
+            },
+        });
+    }
     folders(plan, &mut steps)?;
-    steps.extend(keyring(plan));
+    steps.extend(keyring(plan)?);
     for namespace in &plan.fds.namespaces {
-        steps.push(Step::Namespace {
-            fd: slot(fds, namespace.fd)?,
-            kind: clone_flag(namespace.kind),
+        let fd = slot(fds, namespace.fd)?;
+        steps.push(match namespace.kind {
+            Namespace::User => Step::HandedUsers(fd),
+            kind => Step::Namespace {
+                fd,
+                kind: clone_flag(kind),
+            },
         });
     }
     namespaces(plan, shared, &mut steps)?;
@@ -65,6 +82,12 @@ pub(crate) fn steps(
             to: 3 + number as RawFd,
         });
     }
+    let first = 3 + plan.fds.listen.len() as RawFd;
+    let opened = 0..plan.fds.opened.len();
+    steps.extend(opened.map(|slot| Step::PlaceFile {
+        slot,
+        to: first + slot as RawFd,
+    }));
     // PID 1's own descriptors are there until exec: below the child's limit it could open nothing more.
     let open_files = plan.rlimits.iter().find(open_files);
     steps.push(limit(open_files.unwrap_or(&OPEN_FILES)));
@@ -87,7 +110,7 @@ pub(crate) fn steps(
     if plan.no_new_privileges || plan.filter_privilege() == FilterPrivilege::NoNewPrivileges {
         steps.push(Step::NoNewPrivileges);
     }
-    steps.push(Step::CloseFrom(3 + plan.fds.listen.len() as i32));
+    steps.push(Step::CloseFrom(first + plan.fds.opened.len() as RawFd));
     steps.push(Step::Ready);
     filters(plan, &mut steps)?;
     steps.push(Step::Exec(Exec::new(plan)?));
@@ -159,6 +182,10 @@ fn stdio(plan: &ExecPlan, unit: &str, fds: &[OwnedFd], steps: &mut Vec<Step>) ->
             to: 0,
         },
     });
+    if stdio.session_terminal {
+        let uid = plan.owner().map_or(0, |(uid, _)| uid);
+        steps.push(Step::SessionTerminal { uid });
+    }
     for (output, to) in [(&stdio.output, 1), (&stdio.error, 2)] {
         steps.push(match output {
             // Standard input that is /dev/null or data is open for reading only.
@@ -235,6 +262,7 @@ fn folders(plan: &ExecPlan, steps: &mut Vec<Step>) -> io::Result<()> {
                 // Nobody but root reaches the folders of users that are made up for one run.
                 let hidden = folder.link && parent.ends_with("/private");
                 steps.push(Step::Directory(Folder {
+                    kind: folder.kind,
                     path: split(parent)?,
                     mode: if hidden { 0o700 } else { 0o755 },
                     owner: hidden.then_some((0, 0)),
@@ -245,15 +273,24 @@ fn folders(plan: &ExecPlan, steps: &mut Vec<Step>) -> io::Result<()> {
             }
         }
         steps.push(Step::Directory(Folder {
+            kind: folder.kind,
             path: split(&folder.path)?,
             mode: folder.mode,
-            owner: Some((folder.uid, folder.gid)),
+            owner: Some(owner(plan, folder.uid, folder.gid)?),
             with_content: true,
             other: folder.other.as_deref().map(split).transpose()?,
             link: link.map(|_| text(&folder.path)).transpose()?,
         }));
     }
     Ok(())
+}
+
+/// What the node calls a user and group of the plan.
+pub(super) fn owner(plan: &ExecPlan, uid: u32, gid: u32) -> io::Result<(u32, u32)> {
+    plan.outside(uid, gid).ok_or_else(|| {
+        let message = format!("user {uid} or group {gid} has no number in the user namespace");
+        io::Error::new(io::ErrorKind::InvalidInput, message)
+    })
 }
 
 /// An absolute path as a folder and a name.
@@ -302,22 +339,43 @@ fn namespaces(plan: &ExecPlan, shared: &UnitNamespaces, steps: &mut Vec<Step>) -
     if asked.cgroup {
         steps.push(Step::Unshare(libc::CLONE_NEWCGROUP));
     }
-    if asked.users.is_some() {
-        steps.push(Step::OwnFolder);
+    if let Some(maps) = &asked.users {
+        steps.push(Step::Users {
+            uid: IdMaps::text(&maps.uid).into_bytes(),
+            gid: IdMaps::text(&maps.gid).into_bytes(),
+        });
     }
     Ok(())
 }
 
 fn identity(plan: &ExecPlan, steps: &mut Vec<Step>) {
-    if let Some(Credentials { gid, groups, .. }) = &plan.credentials {
+    let of_users = |handed: &NamespaceFd| handed.kind == Namespace::User;
+    let handed = plan.fds.namespaces.iter().any(of_users);
+    let maps = plan.namespaces.users.as_ref();
+    let inside = handed || maps.is_some_and(IdMaps::is_shifted);
+    if inside {
+        // The plan's numbers are those inside; without any, root of the namespace and no longer root outside.
+        steps.push(Step::EnterUsers);
+        let root = Credentials {
+            uid: 0,
+            gid: 0,
+            groups: Vec::new(),
+        };
+        let Credentials { uid, gid, groups } = plan.credentials.as_ref().unwrap_or(&root);
         steps.push(Step::Groups(groups.clone()));
         steps.push(Step::Gid(*gid));
-    }
-    if let Some(maps) = &plan.namespaces.users {
-        steps.push(Step::Users {
-            uid: IdMaps::text(&maps.uid).into_bytes(),
-            gid: IdMaps::text(&maps.gid).into_bytes(),
-        });
+        if *uid == 0 {
+            steps.push(Step::Uid {
+                uid: 0,
+                keep: false,
+            });
+        }
+    } else {
+        if let Some(Credentials { gid, groups, .. }) = &plan.credentials {
+            steps.push(Step::Groups(groups.clone()));
+            steps.push(Step::Gid(*gid));
+        }
+        steps.extend(maps.map(|_| Step::EnterUsers));
     }
     if let Some(bounding) = plan.capabilities.bounding {
         let known = 0..spec_unit::capability::NAMES.len() as u32;
@@ -361,14 +419,17 @@ fn identity(plan: &ExecPlan, steps: &mut Vec<Step>) {
     }
 }
 
-fn keyring(plan: &ExecPlan) -> Option<Step> {
-    let keyring = plan.keyring.as_ref()?;
-    Some(Step::Keyring(SessionKeyring {
-        uid: keyring.uid,
-        gid: keyring.gid,
+fn keyring(plan: &ExecPlan) -> io::Result<Option<Step>> {
+    let Some(keyring) = &plan.keyring else {
+        return Ok(None);
+    };
+    let (uid, gid) = owner(plan, keyring.uid, keyring.gid)?;
+    Ok(Some(Step::Keyring(SessionKeyring {
+        uid,
+        gid,
         shared: keyring.shared,
         invocation: keyring.invocation_bytes(),
-    }))
+    })))
 }
 
 fn clone_flag(kind: Namespace) -> c_int {

@@ -1,6 +1,5 @@
 //! What became of a child's exec.
 
-use std::borrow::Cow;
 use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
@@ -19,7 +18,10 @@ pub(crate) struct ExecReport {
     pub(crate) namespaces: Vec<(Shared, OwnedFd)>,
     /// It said that it is about to run its program.
     pub(super) ready: bool,
-    pub(super) names: Vec<(Cow<'static, str>, i32)>,
+    /// Why the step failed that it will say failed, where that takes more than an error's number.
+    pub(super) told: Option<String>,
+    /// Names of the steps, a line each.
+    pub(super) names: String,
     pub(super) program: String,
 }
 
@@ -36,25 +38,18 @@ pub(crate) enum ExecOutcome {
 
 impl ExecReport {
     /// Names of the steps, the program, and whether it is about to run, for [`again`](Self::again).
-    pub(crate) fn parts(&self) -> (Vec<(String, i32)>, String, bool) {
-        let names = self.names.iter();
-        let names = names.map(|(name, code)| (name.to_string(), *code));
-        (names.collect(), self.program.clone(), self.ready)
+    pub(crate) fn parts(&self) -> (String, String, bool) {
+        (self.names.clone(), self.program.clone(), self.ready)
     }
 
     /// A report that the last image of PID 1 waited for.
-    pub(crate) fn again(
-        socket: OwnedFd,
-        names: Vec<(String, i32)>,
-        program: String,
-        ready: bool,
-    ) -> Self {
-        let names = names.into_iter();
+    pub(crate) fn again(socket: OwnedFd, names: String, program: String, ready: bool) -> Self {
         Self {
             socket,
             namespaces: Vec::new(),
             ready,
-            names: names.map(|(name, code)| (name.into(), code)).collect(),
+            told: None,
+            names,
             program,
         }
     }
@@ -67,7 +62,7 @@ impl ExecReport {
     /// Looks, without waiting.
     pub(crate) fn outcome(&mut self) -> ExecOutcome {
         loop {
-            let mut report = [0; 8];
+            let mut report = [0; crate::image::TOLD_BYTES];
             let received = match message::receive(self.socket.as_fd(), &mut report) {
                 Ok(received) => received,
                 Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
@@ -87,19 +82,25 @@ impl ExecReport {
                     let kind = kinds.filter(|kind| kind.letter() == *letter);
                     self.namespaces.extend(kind.zip(received.fds));
                 }
-                (8, _) => return ExecOutcome::Failed(self.failure(report)),
+                (8, _) => {
+                    let step = report.first_chunk().copied().unwrap_or_default();
+                    return ExecOutcome::Failed(self.failure(step));
+                }
+                (crate::image::TOLD_BYTES, Some(&crate::image::FAILED)) => {
+                    let text = report.iter().skip(1).take_while(|byte| **byte != 0);
+                    let text: Vec<u8> = text.copied().collect();
+                    self.told = Some(String::from_utf8_lossy(&text).into_owned());
+                }
                 _ => return ExecOutcome::Failed(format!("{}: broken report", self.program)),
             }
         }
     }
 
-    fn failure(&self, [a, b, c, d, e, f, g, h]: [u8; 8]) -> String {
+    fn failure(&mut self, [a, b, c, d, e, f, g, h]: [u8; 8]) -> String {
         let step = u32::from_ne_bytes([a, b, c, d]) as usize;
         let cause = io::Error::from_raw_os_error(i32::from_ne_bytes([e, f, g, h]));
-        let name = self
-            .names
-            .get(step)
-            .map_or("start", |(name, _)| name.as_ref());
+        let cause = self.told.take().unwrap_or_else(|| cause.to_string());
+        let name = self.names.lines().nth(step).unwrap_or("start");
         format!("{}: {name}: {cause}", self.program)
     }
 }

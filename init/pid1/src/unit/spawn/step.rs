@@ -1,9 +1,10 @@
 //! What a child does to itself between clone and exec, one thing at a time.
 
-use std::ffi::{CString, c_int};
+use std::borrow::Cow;
+use std::ffi::{CStr, CString, c_int};
 use std::os::fd::RawFd;
 
-use spec_unit::plan::Taken;
+use spec_unit::plan::{DirectoryKind, Taken};
 use spec_unit::seccomp::Instruction;
 
 use super::exec::Exec;
@@ -24,6 +25,8 @@ pub(crate) struct Path {
 /// A folder to be made.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Folder {
+    /// Which directive it is of.
+    pub(crate) kind: DirectoryKind,
     /// Where.
     pub(crate) path: Path,
     /// Its mode.
@@ -124,6 +127,16 @@ pub(crate) enum Step {
         kmsg: bool,
         to: RawFd,
     },
+    /// Make the terminal on standard input the session's, and give it to this user.
+    SessionTerminal { uid: u32 },
+    /// Into a slot of its own a file that the program is handed open.
+    OpenFile {
+        slot: usize,
+        path: CString,
+        flags: c_int,
+    },
+    /// dup2(2) of what is in such a slot.
+    PlaceFile { slot: usize, to: RawFd },
     /// dup2(2).
     Duplicate { from: RawFd, to: RawFd },
     /// Make a folder, and give it to an owner.
@@ -140,10 +153,12 @@ pub(crate) enum Step {
     TellNamespace { path: CString, letter: u8 },
     /// Bring the loopback link up.
     Loopback,
-    /// Keep `/proc/self` at hand.
-    OwnFolder,
-    /// A user namespace with these maps.
+    /// Make a user namespace with these maps, to be entered later.
     Users { uid: Vec<u8>, gid: Vec<u8> },
+    /// Keep a user namespace that was handed over, to be entered later.
+    HandedUsers(RawFd),
+    /// Enter the user namespace.
+    EnterUsers,
     /// A mount namespace.
     OwnMounts { isolated: bool },
     /// open_tree(2) into a slot.
@@ -153,10 +168,25 @@ pub(crate) enum Step {
         recursive: bool,
         missing_ok: bool,
     },
-    /// Into a slot what cannot be opened, of the kind that is at the path within a root.
+    /// Into a slot a detached mount that was handed over; what is mounted in it reaches nobody else.
+    Handed {
+        slot: usize,
+        fd: RawFd,
+        isolated: bool,
+    },
+    /// mount_setattr(2): what is in a slot shows owners as the user namespace numbers them.
+    IdMap { slot: usize },
+    /// Into a slot what is in a disk image, opened by `init image REQUEST`.
+    Image {
+        slot: usize,
+        path: CString,
+        arguments: [CString; 3],
+        missing_ok: bool,
+    },
+    /// Into a slot what cannot be opened, of the kind that is at the path within the root in another slot, or PID 1's.
     Inaccessible {
         slot: usize,
-        root: CString,
+        root: Option<usize>,
         path: CString,
         nodes: [CString; 4],
         missing_ok: bool,
@@ -172,10 +202,8 @@ pub(crate) enum Step {
     },
     /// Give the folder of credentials in a slot to its user.
     GiveCredentials { slot: usize, uid: u32 },
-    /// Make a detached mount the root.
-    Root { fd: RawFd },
     /// Make what is in a slot the root.
-    RootTree { slot: usize },
+    Root { slot: usize },
     /// Make what a slot can be mounted on, where nothing is.
     MountPoint {
         slot: usize,
@@ -265,7 +293,45 @@ pub(crate) struct SessionKeyring {
 }
 
 impl Step {
-    /// What people and systemd's exit codes call it.
+    /// What people call it, with the path that it is about, and systemd's exit code.
+    pub(super) fn told(&self) -> (Cow<'static, str>, i32) {
+        let (name, code) = self.name_and_code();
+        let told = match self {
+            Self::Directory(Folder { path, .. }) => {
+                let folder = path.folder.to_string_lossy();
+                let folder = folder.trim_end_matches('/');
+                Some(format!("{folder}/{}", path.name.to_string_lossy()).into())
+            }
+            _ => self.path().map(CStr::to_string_lossy),
+        };
+        match told {
+            Some(path) => (format!("{name} {path}").into(), code),
+            None => (name.into(), code),
+        }
+    }
+
+    /// The one path that it is about.
+    fn path(&self) -> Option<&CStr> {
+        match self {
+            Self::TerminalSetup(TerminalSetup { path, .. })
+            | Self::Open { path, .. }
+            | Self::Terminal { path, .. }
+            | Self::OpenFile { path, .. }
+            | Self::Join { path, .. }
+            | Self::Tree { path, .. }
+            | Self::Image { path, .. }
+            | Self::Inaccessible { path, .. }
+            | Self::MountPoint { path, .. }
+            | Self::Attach { path, .. }
+            | Self::Attributes { path, .. }
+            | Self::ReadOnly { path }
+            | Self::WorkingDirectory { path, .. } => Some(path),
+            Self::Credential { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// What it is about, and systemd's exit code for it: systemd.exec(5), "Process Exit Codes".
     pub(super) fn name_and_code(&self) -> (&'static str, i32) {
         match self {
             Self::Signals { .. } => ("signals", 207),
@@ -288,24 +354,44 @@ impl Step {
             Self::Open { .. } | Self::Terminal { .. } | Self::Journal { .. } => {
                 ("standard output", 209)
             }
-            Self::Duplicate { .. } => ("file descriptors", 202),
-            Self::Directory(_) => ("folders", 233),
+            Self::SessionTerminal { .. } => ("standard input", 208),
+            Self::OpenFile { .. } => ("OpenFile", 202),
+            Self::PlaceFile { .. } | Self::Duplicate { .. } => ("file descriptors", 202),
+            Self::Directory(Folder { kind, .. }) => match kind {
+                DirectoryKind::Runtime => ("RuntimeDirectory", 233),
+                DirectoryKind::State => ("StateDirectory", 238),
+                DirectoryKind::Cache => ("CacheDirectory", 239),
+                DirectoryKind::Logs => ("LogsDirectory", 240),
+                DirectoryKind::Configuration => ("ConfigurationDirectory", 241),
+                DirectoryKind::PrivateTmp => ("PrivateTmp", 226),
+            },
+            Self::Unshare(libc::CLONE_NEWNET)
+            | Self::Namespace {
+                kind: libc::CLONE_NEWNET,
+                ..
+            }
+            | Self::Join {
+                kind: libc::CLONE_NEWNET,
+                ..
+            } => ("network namespace", 225),
             Self::Namespace { .. }
             | Self::Unshare(_)
             | Self::Join { .. }
             | Self::TellNamespace { .. } => ("namespaces", 226),
             Self::Loopback => ("loopback link", 225),
-            Self::OwnFolder | Self::Users { .. } => ("user namespace", 217),
+            Self::Users { .. } | Self::HandedUsers(_) | Self::EnterUsers => ("user namespace", 217),
             Self::OwnMounts { .. }
             | Self::Tree { .. }
+            | Self::Image { .. }
             | Self::Inaccessible { .. }
             | Self::NewFileSystem { .. }
             | Self::MountPoint { .. }
             | Self::Attach { .. }
             | Self::ReadOnly { .. }
+            | Self::IdMap { .. }
             | Self::Attributes { .. } => ("mounts", 226),
             Self::Credential { .. } | Self::GiveCredentials { .. } => ("credentials", 243),
-            Self::Root { .. } | Self::RootTree { .. } => ("root folder", 210),
+            Self::Handed { .. } | Self::Root { .. } => ("root folder", 210),
             Self::Personality(_) => ("Personality", 230),
             // It cannot fail, and systemd has no number for it.
             Self::Umask(_) => ("UMask", 1),

@@ -109,10 +109,11 @@ fn a_confined_child_does_what_needs_root_first_and_the_walls_last() {
         "standard input",
         "standard output",
         "file descriptors",
-        "folders",
-        "folders",
-        "namespaces",
+        "RuntimeDirectory",
+        "RuntimeDirectory",
+        "network namespace",
         "mounts",
+        "root folder",
         "root folder",
         "UMask",
         "limits",
@@ -275,3 +276,4 @@ fn a_missing_program_is_told_with_its_name() {
 }
 
 mod confined;
+mod handed;

@@ -53,6 +53,7 @@ impl Machine<'_> {
             _ if clean => Outcome::Success,
             ExitStatus::Exited(_) => Outcome::ExitCode,
             ExitStatus::Signaled(_) => Outcome::Signal,
+            ExitStatus::Dumped(_) => Outcome::CoreDump,
         };
         if !clean {
             let message = format!("main process ended: {}", describe(status));
@@ -73,8 +74,11 @@ impl Machine<'_> {
         self.main_over(Outcome::Success);
     }
 
-    /// What follows from the end of the main process.
+    /// What follows from the end of the main process; with ExitType=cgroup nothing, as long as others are left.
     fn main_over(&mut self, outcome: Outcome) {
+        if self.unit.service.kind.ends_with_group && self.is_left_in_group() {
+            return self.blame(outcome);
+        }
         let oneshot = self.kind() == ServiceType::Oneshot;
         match self.state.phase {
             Phase::Start if oneshot && outcome == Outcome::Success => {
@@ -161,6 +165,7 @@ impl Machine<'_> {
             _ if clean => Outcome::Success,
             ExitStatus::Exited(_) => Outcome::ExitCode,
             ExitStatus::Signaled(_) => Outcome::Signal,
+            ExitStatus::Dumped(_) => Outcome::CoreDump,
         };
         let forking = self.kind() == ServiceType::Forking;
         self.forget_wait();
@@ -235,7 +240,10 @@ impl Machine<'_> {
             Phase::Start | Phase::StartPost if !left && self.kind() == ServiceType::Forking => {
                 self.ended_without_main();
             }
-            Phase::Running if !left && self.state.main_unknown => self.main_over(Outcome::Success),
+            Phase::Start if !left && self.unit.service.kind.ends_with_group => {
+                self.main_over(Outcome::Success);
+            }
+            Phase::Running if !left && self.runs_without_main() => self.main_over(Outcome::Success),
             Phase::Failed if self.state.left_behind && (!left || !self.empties_group()) => {
                 self.come_back();
             }

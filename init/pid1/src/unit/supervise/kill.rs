@@ -72,6 +72,9 @@ impl Machine<'_> {
             return false;
         }
         let whole = kill.mode == KillMode::ControlGroup || (kill.mode == KillMode::Mixed && last);
+        if let (false, Some(group)) = (last, &self.state.cgroup) {
+            self.host.thaw(group);
+        }
         let mut waits = !own.is_empty();
         if let (true, Some(group)) = (whole, self.state.cgroup.clone()) {
             waits |= self.host.signal_group(&group, signal) > 0;

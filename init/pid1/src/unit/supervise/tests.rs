@@ -23,6 +23,8 @@ struct Paper {
     killed_for_memory: u64,
     /// What a PIDFile= names.
     named: Option<i32>,
+    /// How often the group was let go on.
+    thawed: usize,
 }
 
 impl Paper {
@@ -65,6 +67,9 @@ impl Host for Paper {
             ));
         }
         self.processes.len()
+    }
+    fn thaw(&mut self, _: &str) {
+        self.thawed += 1;
     }
     fn populated(&self, _: &str) -> bool {
         !self.processes.is_empty()
@@ -572,6 +577,18 @@ fn a_service_that_feeds_no_watchdog_is_aborted_and_restarted() {
 }
 
 #[test]
+fn a_crash_whose_core_went_somewhere_has_a_word_of_its_own() {
+    let mut story = Story::begin("[Service]\nRestart=on-abort\nExecStart=/s\n");
+    story
+        .main_ends(ExitStatus::Dumped(11))
+        .stands(Phase::AutoRestart, Outcome::CoreDump);
+    let mut story = Story::begin("[Service]\nSuccessExitStatus=SIGSEGV\nExecStart=/s\n");
+    story
+        .main_ends(ExitStatus::Dumped(11))
+        .stands(Phase::Dead, Outcome::Success);
+}
+
+#[test]
 fn runtime_max_ends_a_service_as_failed() {
     let mut story = Story::begin("[Service]\nRuntimeMaxSec=7\nExecStart=/s\n");
     story
@@ -627,6 +644,7 @@ fn status_and_a_watchdog_of_its_own_choice_are_taken() {
     assert_eq!(story.paper.deadline(Timer::Watchdog), Some(1_000_000));
 }
 
+mod exit_type;
 mod forking;
 mod memory;
 mod reloading;

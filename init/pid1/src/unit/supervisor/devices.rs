@@ -58,6 +58,7 @@ impl Supervisor {
             };
             if state.phase == Phase::Dead && self.host.devices.has(&unit.name) {
                 (state.phase, state.since_us) = (Phase::Plugged, now);
+                self.host.touched.insert(id);
             }
         }
     }

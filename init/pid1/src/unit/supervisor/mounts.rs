@@ -55,6 +55,7 @@ impl Supervisor {
                 && self.host.mounted.contains(&unit.name)
             {
                 (state.phase, state.since_us) = (Phase::Mounted, now);
+                self.host.touched.insert(id);
             }
         }
     }
@@ -220,6 +221,7 @@ impl Supervisor {
                 (Outcome::ExitCode, Some(cause.to_string()))
             }
             ExitStatus::Signaled(_) => (Outcome::Signal, Some(describe(status))),
+            ExitStatus::Dumped(_) => (Outcome::CoreDump, Some(describe(status))),
         };
         let outcome = if result == Outcome::Success {
             outcome

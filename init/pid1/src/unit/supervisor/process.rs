@@ -8,14 +8,18 @@ use spec_unit::graph::UnitId;
 use spec_unit::name::UnitType;
 
 use super::super::spawn::ExecOutcome;
-use super::super::state::Phase;
+use super::super::state::{Phase, UnitState};
+use super::super::store::Stored;
 use super::super::supervise::{Host as _, Role};
 use super::Supervisor;
+use crate::cgroup::Changed;
 use crate::notify::{Heard, Message, NotifySocket};
 use crate::reap;
 
 /// Messages heard in a turn, so that a talkative service takes turns with everything else.
 pub(super) const BATCH: usize = 64;
+/// How soon groups are looked at again that could not be read: 1 s.
+const LOOK_AGAIN_US: u64 = 1_000_000;
 /// After so many messages the processes that have ended wait for the next turn.
 const MESSAGES: usize = 256;
 
@@ -32,6 +36,7 @@ impl Supervisor {
         }
         if outcome == ExecOutcome::Pending {
             self.host.reports.insert(pid, (id, report));
+            self.host.touched.insert(id);
             return;
         }
         self.host.events.remove(&report.socket);
@@ -85,6 +90,7 @@ impl Supervisor {
         let status = reap::collect(pid);
         self.exec_report(pid);
         self.host.process_gone(pid);
+        self.host.closing.ended(pid);
         if let Some(left) = status.and_then(|status| self.host.emptier_ended(pid, status)) {
             crate::warning!("{left}");
         }
@@ -136,7 +142,7 @@ impl Supervisor {
     }
 
     /// Takes in all that services have said until now; how many messages.
-    fn hear_all(&mut self) -> usize {
+    pub(super) fn hear_all(&mut self) -> usize {
         let socket = self.notify.as_ref();
         self.hear(socket.map_or(0, NotifySocket::most_waiting))
     }
@@ -159,6 +165,7 @@ impl Supervisor {
         };
         let Some(id) = self.unit_of(pid) else {
             crate::debug!("process {pid} belongs to no unit; its message is dropped");
+            self.close(fds);
             return true;
         };
         let heard = self
@@ -167,8 +174,11 @@ impl Supervisor {
         if !heard {
             let unit = self.name_of(id);
             crate::debug!("{unit}: process {pid} may not speak for it (NotifyAccess=)");
+            self.close(fds);
             return true;
         }
+        let told = |state: &UnitState| (state.main, state.status_text.clone());
+        let last = self.states.get(id).map(told);
         if let Some(main) = message.main_pid {
             self.new_main(id, main);
         }
@@ -178,7 +188,9 @@ impl Supervisor {
         if before == Phase::Running && self.phase(id) == Phase::ReloadNotify {
             self.propagate_reload(id);
         }
-        self.announce(id);
+        if self.states.get(id).map(told) != last {
+            self.announce(id);
+        }
         true
     }
 
@@ -186,25 +198,40 @@ impl Supervisor {
     fn store(&mut self, id: UnitId, message: &Message, fds: Vec<OwnedFd>) {
         let unit = self.graph.unit(id);
         let most = unit.map_or(0, |unit| unit.service.notify.store_max);
+        let mut left = Vec::new();
         if let (true, Some(name)) = (message.remove_stored, &message.fd_name) {
-            self.host.stores.remove(&self.host.events, id, name);
+            left = self.host.stores.remove(&self.host.events, id, name);
         }
-        if !message.store {
-            return;
-        }
+        let mut refused = None;
         for fd in fds {
+            if !message.store || refused.is_some() {
+                left.push(fd);
+                continue;
+            }
             let (name, watched) = (message.fd_name.clone(), !message.keep_ended);
             let events = &self.host.events;
-            let stored = self.host.stores.add(events, id, most, fd, name, watched);
-            if let Err(why) = stored {
-                return crate::warning!("{}: {why}", self.name_of(id));
+            if let Err((fd, why)) = self.host.stores.add(events, id, most, fd, name, watched) {
+                left.push(fd);
+                refused = why;
             }
         }
+        self.close(left);
+        if let Some(why) = refused {
+            self.complain(id, &why);
+        }
+    }
+
+    /// Closes descriptors that came from others.
+    pub(crate) fn close(&mut self, fds: impl IntoIterator<Item = OwnedFd>) {
+        self.host.closing.close(fds);
     }
 
     /// A stored descriptor is hung up or broken.
     pub(super) fn stored_ended(&mut self, number: u32) {
-        if let Some((id, name)) = self.host.stores.ended(&self.host.events, number) {
+        if let Some((id, stored)) = self.host.stores.ended(&self.host.events, number) {
+            let Stored { name, fd, .. } = stored;
+            self.close([fd]);
+            self.host.touched.insert(id);
             let unit = self.name_of(id);
             crate::debug!("{unit}: stored descriptor {name} has ended and is dropped");
         }
@@ -223,11 +250,12 @@ impl Supervisor {
             _ => matches!(phase, Phase::Dead | Phase::Failed) && self.jobs.get(id).is_none(),
         };
         if drops {
-            self.host.stores.release(&self.host.events, id);
+            let left = self.host.stores.release(&self.host.events, id);
+            self.close(left);
         }
     }
 
-    fn name_of(&self, id: UnitId) -> &str {
+    pub(super) fn name_of(&self, id: UnitId) -> &str {
         self.graph
             .unit(id)
             .map(|unit| unit.name.as_str())
@@ -264,26 +292,42 @@ impl Supervisor {
             return;
         }
         if self.unit_of(pid) != Some(id) || control == Some(pid) {
-            let unit = self.name_of(id);
-            return crate::warning!("{unit}: MAINPID={pid} is not one of its processes; ignored");
+            let why = format!("MAINPID={pid} is not one of its processes; ignored");
+            return self.complain(id, &why);
         }
         if let Err(cause) = self.host.adopt(pid, id) {
-            let unit = self.name_of(id);
-            return crate::warning!("{unit}: MAINPID={pid}: {cause}; ignored");
+            return self.complain(id, &format!("MAINPID={pid}: {cause}; ignored"));
         }
         if let Some(old) = old {
             self.exec_report(old);
             self.host.reaper.forget(old);
             self.host.process_gone(old);
         }
+        self.host.touched.insert(id);
         if let Some(state) = self.states.get_mut(id) {
             state.main = Some(pid);
             state.main_unknown = false;
         }
     }
 
+    /// Groups could not be read or killed, as when PID 1 may open no more files: it takes its due again, and looks at
+    /// all of them a second later. Else what changed then would never be told.
+    pub(super) fn look_again_if_due(&mut self) {
+        let now = self.host.now_us();
+        if self.host.cgroups.unknown.take() {
+            super::super::host::raise_open_files();
+            self.look_again_us
+                .get_or_insert(now.saturating_add(LOOK_AGAIN_US));
+        }
+        if self.look_again_us.is_some_and(|at| at <= now) {
+            self.look_again_us = None;
+            self.host.cgroups.unseen = true;
+        }
+    }
+
     pub(super) fn groups_changed(&mut self) {
-        for group in self.host.cgroups.changed() {
+        let again = self.host.cgroups.unseen;
+        for Changed { group, memory } in self.host.cgroups.changed() {
             let Some(id) = self
                 .states
                 .iter()
@@ -291,8 +335,15 @@ impl Supervisor {
             else {
                 continue;
             };
-            self.with_machine(id, |machine| machine.memory_changed());
-            if self.host.cgroups.populated(&group) {
+            let populated = self.host.cgroups.populated(&group);
+            // Why a run has ended is asked before its end is told.
+            if memory || !populated {
+                self.with_machine(id, |machine| machine.memory_changed());
+            }
+            if populated {
+                if again && self.phase(id).kills() {
+                    self.host.signal_group(&group, libc::SIGKILL);
+                }
                 continue;
             }
             if let (true, Some(state)) = (self.phase(id).is_down(), self.states.get_mut(id)) {

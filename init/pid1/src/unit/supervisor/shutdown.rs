@@ -59,6 +59,7 @@ impl Supervisor {
         });
         self.jobs.drop_starts();
         // What is left was for starts that will not happen; a mount among it would keep a file system busy.
+        self.host.touched.extend(self.host.handed.keys());
         self.host.handed.clear();
         if haste != Haste::Orderly {
             return;

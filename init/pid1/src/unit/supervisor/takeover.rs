@@ -27,7 +27,7 @@ mod resume;
 pub(super) use mirrored::Mirrored;
 
 /// Version of the mirror: an image does not read another one's.
-const VERSION: u32 = 1;
+const VERSION: u32 = 3;
 
 /// What the supervisor has for a unit beside its state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -60,7 +60,7 @@ struct Process {
 #[serde(deny_unknown_fields)]
 struct Report {
     socket: RawFd,
-    names: Vec<(String, i32)>,
+    names: String,
     program: String,
     ready: bool,
 }
@@ -85,6 +85,7 @@ pub(super) struct Rest {
     control: Option<RawFd>,
     clients: Vec<ClientRecord>,
     emptiers: BTreeMap<i32, String>,
+    ipc_removers: BTreeMap<i32, (u32, Option<String>)>,
     removals: u64,
     idle: Option<RawFd>,
     watchdog: Option<RawFd>,

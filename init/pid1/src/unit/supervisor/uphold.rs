@@ -51,6 +51,7 @@ impl Supervisor {
             return self.host.arm(id, Timer::Upheld, Some(due));
         }
         state.upheld_us.push(now);
+        self.host.touched.insert(id);
         let name = unit.name.clone();
         if let Err(message) = self.request(&name, JobKind::Start) {
             crate::warning!("{name} is upheld and not started: {message}");

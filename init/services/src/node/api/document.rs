@@ -1,7 +1,10 @@
 //! `/openapi.json`: the document of the API, made from the table of routes.
 
 use axum::Json;
-use spec_api::{ApiError, ConfigView, EtcdMember, LogEntry, NodeStatus, Unit};
+use spec_api::{
+    ApiError, ConfigView, EtcdMember, LogEntry, NodeStatus, OutputStream, RunEnd, RunEvent,
+    RunOutput, RunRequest, RunStarted, Unit,
+};
 use utoipa::OpenApi;
 use utoipa::openapi::path::{PathItem, Paths};
 
@@ -14,7 +17,20 @@ use super::ROUTES;
         title = "Bedplate node API",
         description = "One node of a Bedplate cluster, over mutual TLS."
     ),
-    components(schemas(ApiError, ConfigView, EtcdMember, LogEntry, NodeStatus, Unit))
+    components(schemas(
+        ApiError,
+        ConfigView,
+        EtcdMember,
+        LogEntry,
+        NodeStatus,
+        OutputStream,
+        RunEnd,
+        RunEvent,
+        RunOutput,
+        RunRequest,
+        RunStarted,
+        Unit
+    ))
 )]
 struct Document;
 

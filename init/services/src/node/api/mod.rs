@@ -4,6 +4,7 @@ mod answer;
 mod document;
 mod logs;
 mod node;
+mod run;
 mod units;
 
 use std::sync::Arc;
@@ -12,18 +13,21 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::MethodRouter;
 use axum::{Extension, Router};
 use spec_config::NodeConfig;
+use tokio::sync::Semaphore;
 use utoipa::Path as _;
 use utoipa::openapi::path::{HttpMethod, Operation};
 
 pub(super) use node::cluster_view;
 
-/// Most bytes of a request's body: no request has one.
+/// Most bytes of a request's body: a program with its arguments and directives is the only one.
 const MAX_BODY: usize = 64 * 1024;
 
 /// What handlers work with.
 #[derive(Clone)]
 struct Node {
     config: Arc<NodeConfig>,
+    /// A permit for each operator who waits for a program.
+    waiting: Arc<Semaphore>,
 }
 
 /// Whose certificate the connection showed.
@@ -63,6 +67,8 @@ const ROUTES: &[Route] = &[
     route!(post, units::stop, __path_stop),
     route!(post, units::restart, __path_restart),
     route!(post, units::kill, __path_kill),
+    route!(post, run::run, __path_run),
+    route!(post, run::collect, __path_collect),
     route!(get, logs::logs, __path_logs),
     route!(get, document::openapi, __path_openapi),
 ];
@@ -76,7 +82,10 @@ pub(super) fn router(config: Arc<NodeConfig>) -> Router {
     router
         .fallback(answer::nothing_there)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(Node { config })
+        .with_state(Node {
+            config,
+            waiting: Arc::new(Semaphore::new(run::MAX_WAITING)),
+        })
 }
 
 /// The router for one connection.

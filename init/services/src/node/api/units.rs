@@ -8,7 +8,7 @@ use client::control::{Control, Error};
 use serde::Deserialize;
 use spec_api::Unit;
 use spec_layout::path;
-use spec_unit::control::{Request, UnitStatus};
+use spec_unit::control::{ExitStatus, Request, UnitStatus};
 
 use super::Operator;
 use super::answer::Refusal;
@@ -28,6 +28,7 @@ pub(super) async fn show_all() -> Result<Vec<UnitStatus>, Error> {
 }
 
 fn unit(status: UnitStatus) -> Unit {
+    let (exec_main_code, exec_main_status) = status.exit.map(ExitStatus::parts).unzip();
     let memory_bytes = status.cgroup.as_deref().and_then(metrics::memory_bytes);
     Unit {
         name: status.name,
@@ -40,6 +41,8 @@ fn unit(status: UnitStatus) -> Unit {
         memory_bytes,
         restarts: status.restarts,
         result: status.result,
+        exec_main_code: exec_main_code.map(str::to_owned),
+        exec_main_status,
         reason: status.reason,
     }
 }
@@ -127,7 +130,7 @@ async fn order(
 }
 
 /// Refuses what cannot be a unit's name, so that PID 1 never sees it.
-fn checked(name: String) -> Result<String, Refusal> {
+pub(super) fn checked(name: String) -> Result<String, Refusal> {
     let known = name
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte));

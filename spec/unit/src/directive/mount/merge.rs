@@ -189,6 +189,7 @@ pub(super) fn merge(entries: Vec<Entry>) -> Vec<Mount> {
             no_exec: entry.no_exec.unwrap_or(outer_no_exec),
             content: entry.content,
             missing_ok: entry.missing_ok,
+            idmapped: false,
         };
         let changes = (mount.read_only, mount.no_exec) != (outer_read_only, outer_no_exec);
         if !same || changes {

@@ -113,11 +113,12 @@ fn an_empty_assignment_forgets_and_a_command_with_all_rights_sees_the_node() {
 #[test]
 fn paths_of_the_node_mean_nothing_in_another_root() {
     let plan = plan(&format!(
-        "{START}RootDirectory=/srv/root\nReadOnlyPaths=/a +/b\nProtectHome=yes\nMountAPIVFS=no\n"
+        "{START}RootDirectory=/srv/root\nReadOnlyPaths=/a +/b /srv/root/c /srv/rootless\nProtectHome=yes\nMountAPIVFS=no\n"
     ));
     assert_eq!(plan.mounts.root.as_deref(), Some("/srv/root"));
     let expected = [
         "/b ro",
+        "/c ro",
         "/home closed rw -",
         "/root closed rw -",
         "/run/user closed rw -",

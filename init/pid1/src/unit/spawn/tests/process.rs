@@ -6,9 +6,10 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use nix::sys::wait::WaitStatus;
+use spec_unit::plan::fd::OpenedHow;
 use spec_unit::plan::{
-    CpuScheduling, Input, IoScheduling, Keyring, NumaMode, NumaNodes, NumaPolicy, Scheduling,
-    Taken, Terminal,
+    CpuScheduling, Input, IoScheduling, Keyring, NumaMode, NumaNodes, NumaPolicy, OpenedFile,
+    Scheduling, Taken, Terminal,
 };
 
 use super::*;
@@ -308,7 +309,7 @@ fn a_session_keyring_holds_the_invocation() {
 fn an_idle_program_runs_once_it_may() {
     let idle = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
     let plan = plan("/bin/true", &[]);
-    let start = || spawn_idle(&plan, "a.service", None, &[], &none(), idle.as_fd()).unwrap();
+    let start = || spawn_after(&plan, "a.service", None, &[], &none(), &[idle.as_fd()]).unwrap();
     let mut waits = [start(), start()];
     std::thread::sleep(std::time::Duration::from_millis(50));
     for spawned in &mut waits {
@@ -320,7 +321,7 @@ fn an_idle_program_runs_once_it_may() {
         assert!(matches!(wait(&spawned.child), WaitStatus::Exited(_, 0)));
     }
     let waits = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
-    let spawned = spawn_idle(&plan, "a.service", None, &[], &none(), waits.as_fd()).unwrap();
+    let spawned = spawn_after(&plan, "a.service", None, &[], &none(), &[waits.as_fd()]).unwrap();
     assert!(crate::sys::signal::send(spawned.child.pid, libc::SIGTERM));
     let ended = wait(&spawned.child);
     assert!(
@@ -378,4 +379,73 @@ fn a_terminal_is_made_ready_and_belongs_to_one_session() {
     }
     assert!(crate::sys::signal::send(holder.child.pid, libc::SIGKILL));
     wait(&holder.child);
+}
+
+#[test]
+fn files_and_sockets_are_handed_over_open_and_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    fs::write(at("file"), "first\n").unwrap();
+    let socket = std::os::unix::net::UnixDatagram::bind(at("socket")).unwrap();
+    let opened = |name: &str, how| OpenedFile {
+        name: name.into(),
+        path: at(name),
+        how,
+        missing_ok: false,
+    };
+    let script =
+        "echo $LISTEN_FDS $LISTEN_FDNAMES; read line <&3; echo $line; echo second >&3; echo to >&4";
+    let told = told(script, |plan| {
+        plan.fds.opened = vec![
+            opened("file", OpenedHow::Append),
+            opened("socket", OpenedHow::ReadWrite),
+        ];
+    });
+    assert_eq!(told, Ok("2 file:socket\nfirst\n".into()));
+    assert_eq!(fs::read_to_string(at("file")).unwrap(), "first\nsecond\n");
+    let mut buffer = [0; 8];
+    let length = socket.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"to\n");
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_named() {
+    let told = told("true", |plan| {
+        plan.fds.opened = vec![OpenedFile {
+            name: "a".into(),
+            path: "/no/such/file".into(),
+            how: OpenedHow::ReadOnly,
+            missing_ok: false,
+        }];
+    });
+    let message = told.unwrap_err();
+    assert!(
+        message.contains("OpenFile /no/such/file: No such file"),
+        "{message}"
+    );
+    assert!(message.contains("202"), "{message}");
+}
+
+#[test]
+fn each_kind_of_folder_fails_with_a_code_of_its_own() {
+    use spec_unit::plan::DirectoryKind;
+    for (kind, name, code) in [
+        (DirectoryKind::Runtime, "RuntimeDirectory", 233),
+        (DirectoryKind::State, "StateDirectory", 238),
+        (DirectoryKind::Cache, "CacheDirectory", 239),
+        (DirectoryKind::Logs, "LogsDirectory", 240),
+        (DirectoryKind::Configuration, "ConfigurationDirectory", 241),
+    ] {
+        let told = told("true", |plan| {
+            plan.directories = vec![Directory {
+                kind,
+                path: "/dev/null/a".into(),
+                mode: 0o755,
+                ..Directory::default()
+            }];
+        });
+        let message = told.unwrap_err();
+        assert!(message.contains(&format!("{name} /dev/null")), "{message}");
+        assert!(message.contains(&format!("{code})")), "{message}");
+    }
 }

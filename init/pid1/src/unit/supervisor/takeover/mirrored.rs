@@ -1,18 +1,21 @@
 //! The mirror: written at each transition, so that a crash finds what stands.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd as _, RawFd};
 
 use spec_unit::graph::UnitId;
 
 use super::super::super::spawn::Shared;
 use super::super::super::state::UnitState;
-use super::super::super::supervise::{Role, Timer};
+use super::super::super::supervise::{Host as _, Role, Timer};
 use super::super::Supervisor;
 use super::{Around, Kept, Line, Process, Report, Rest, VERSION};
 use crate::protocol::ClientRecord;
 use crate::reexec::Mirror;
 use crate::watchdog::Watchdog;
+
+/// How often all units are looked at while something happens, in microseconds.
+const LOOK_US: u64 = 1_000_000;
 
 /// What was written last of a unit.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub(in super::super) struct Mirrored {
     /// The line of the devices, and which version of their table it shows.
     devices: (u64, Vec<u8>),
     armed: bool,
+    /// When all units were looked at last, CLOCK_MONOTONIC.
+    looked_us: u64,
     pub(super) watchdog: Option<RawFd>,
     pub(super) crashes_us: Vec<u64>,
 }
@@ -44,6 +49,13 @@ impl Mirrored {
             mirror: mirror.ok(),
             ..Self::default()
         }
+    }
+
+    /// As if all units had been looked at just now, and would not be again.
+    #[cfg(test)]
+    pub(super) fn put_off(&mut self) {
+        self.armed = true;
+        self.looked_us = u64::MAX;
     }
 
     fn append(&mut self, line: &Line<'_>) {
@@ -100,8 +112,9 @@ impl Mirrored {
 impl Supervisor {
     fn around(&self, id: UnitId, own: &[(i32, Role)]) -> Around {
         let host = &self.host;
-        let timers = Timer::ALL.into_iter();
-        let timers = timers.filter_map(|timer| Some((timer, host.timers.at((id, timer))?)));
+        let [first, .., last] = Timer::ALL;
+        let timers = host.timers.between((id, first), (id, last));
+        let timers = timers.map(|((_, timer), at)| (timer, at));
         let process = |&(pid, role): &(i32, Role)| Process {
             pid,
             role,
@@ -141,17 +154,12 @@ impl Supervisor {
 
     /// Mirrors one unit, if it has changed.
     pub(in super::super) fn mirror_unit(&mut self, id: UnitId) {
-        let own = self.host.reaper.iter();
-        let own = own.filter(|(_, (owner, _))| *owner == id);
+        let own = self.host.reaper.of((id, Role::Main), (id, Role::Control));
         let own: Vec<(i32, Role)> = own.map(|(pid, (_, role))| (pid, role)).collect();
-        self.mirror_with(id, &own);
-    }
-
-    fn mirror_with(&mut self, id: UnitId, own: &[(i32, Role)]) {
         if self.mirrored.mirror.is_none() {
             return;
         }
-        let around = self.around(id, own);
+        let around = self.around(id, &own);
         let unit = self.graph.unit(id);
         let name = unit.map_or("", |unit| unit.name.as_str());
         let none = UnitState::default();
@@ -185,18 +193,44 @@ impl Supervisor {
         }
     }
 
-    /// Mirrors all that has changed. The first time a crash goes on from here.
+    /// Mirrors what is known to have changed; every second all units are looked at, so that nothing stays unseen.
+    pub(crate) fn mirror_changed(&mut self, watchdog: Option<RawFd>) {
+        let now = self.host.now_us();
+        let due = self.mirrored.looked_us.saturating_add(LOOK_US);
+        if now >= due || !self.mirrored.armed {
+            self.mirrored.looked_us = now;
+            return self.mirror(watchdog);
+        }
+        self.mirrored.watchdog = watchdog;
+        for id in self.take_changed() {
+            self.mirror_unit(id);
+        }
+        self.mirror_others();
+    }
+
+    /// Units of which something has changed since the last call.
+    fn take_changed(&mut self) -> BTreeSet<UnitId> {
+        let mut changed = std::mem::take(&mut self.host.touched);
+        changed.extend(self.jobs.take_changed());
+        let timers = self.host.timers.take_changed().into_iter();
+        changed.extend(timers.map(|(id, _)| id));
+        let owners = self.host.reaper.take_changed().into_iter();
+        changed.extend(owners.map(|(id, _)| id));
+        changed
+    }
+
+    /// Mirrors all that has changed, whoever knows of it. The first time a crash goes on from here.
     pub(crate) fn mirror(&mut self, watchdog: Option<RawFd>) {
         self.mirrored.watchdog = watchdog;
-        let places = self.states.len().max(self.mirrored.seen.len());
-        let mut processes: BTreeMap<UnitId, Vec<(i32, Role)>> = BTreeMap::new();
-        for (pid, (id, role)) in self.host.reaper.iter() {
-            processes.entry(id).or_default().push((pid, role));
+        self.take_changed();
+        for id in 0..self.states.len().max(self.mirrored.seen.len()) {
+            self.mirror_unit(id);
         }
-        for id in 0..places {
-            let own = processes.remove(&id).unwrap_or_default();
-            self.mirror_with(id, &own);
-        }
+        self.mirror_others();
+    }
+
+    /// What belongs to no unit; and the mirror as a whole.
+    fn mirror_others(&mut self) {
         self.mirror_rest(Vec::new());
         self.mirror_devices();
         let Some(mirror) = &self.mirrored.mirror else {
@@ -235,6 +269,7 @@ impl Supervisor {
                 .map(|control| control.fd().as_raw_fd()),
             clients,
             emptiers: self.host.emptiers.clone(),
+            ipc_removers: self.host.removers.records(),
             removals: self.host.removals,
             idle: self.host.idle.as_ref().map(|idle| idle.as_raw_fd()),
             watchdog: self.mirrored.watchdog,

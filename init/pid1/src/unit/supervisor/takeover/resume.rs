@@ -31,6 +31,10 @@ impl Supervisor {
         let mut supervisor = Self::open_with(config, notify, control)?;
         let host = &mut supervisor.host;
         (host.idle, host.emptiers, host.removals) = (take(rest.idle), rest.emptiers, rest.removals);
+        for (pid, (uid, name)) in rest.ipc_removers {
+            host.keep_user(uid, name.clone());
+            host.removers.again(pid, uid, name);
+        }
         host.cgroups.starting = rest.starting;
         supervisor.host.devices = Devices::resume(devices);
         supervisor.shutdown = rest.shutdown;
@@ -68,18 +72,18 @@ impl Supervisor {
 
     /// A unit's files, or what it is without any: it must be there, as its processes are.
     fn load_again(&mut self, name: &str, state: &UnitState) {
-        let transient = state.plan.is_some();
+        let is_plan = state.plan.is_some();
         let Ok(parsed) = UnitName::parse(name) else {
             return;
         };
-        if !transient {
+        if !is_plan {
             match self.load(name) {
                 Ok(_) => return,
                 Err(message) => crate::error!("{name} cannot be loaded again: {message}"),
             }
         }
         let unit = match &state.plan {
-            Some(plan) => self.transient_in(name, &plan.cgroup.path),
+            Some(plan) => self.transient_in(name, state.asked_by, &plan.cgroup.path),
             None => Unit::new(name, parsed.kind),
         };
         if let Err(message) = self.graph.insert(unit) {
@@ -109,7 +113,7 @@ impl Supervisor {
             let stored = host
                 .stores
                 .add(&host.events, id, u32::MAX, fd, name, kept.watched);
-            if let Err(why) = stored {
+            if let Err((_, Some(why))) = stored {
                 crate::warning!("a stored descriptor is lost: {why}");
             }
         }
@@ -173,7 +177,8 @@ impl Supervisor {
             return;
         };
         if let Some(socket) = fds.remove(&socket) {
-            let heard = host.events.add(&socket, Source::Exec(pid.unsigned_abs()));
+            let heard = Source::Exec(pid.unsigned_abs());
+            let heard = host.events.add_hang_up(&socket, heard);
             if let Err(cause) = heard {
                 crate::warning!("process {pid}: its report cannot be heard: {cause}");
             }

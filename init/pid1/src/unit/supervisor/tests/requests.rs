@@ -3,15 +3,20 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 
-use spec_unit::control::{Reply, Request};
+use spec_unit::control::{MAX_TRANSIENT, MAX_TRANSIENT_OF_ONE_USER, Reply, Request};
 use spec_unit::plan::{Cgroup, ExecPlan, FdSlot, Input, Stdio};
 
 use super::*;
 
 impl Node {
     fn ask(&mut self, request: Request, fds: Vec<OwnedFd>) -> Reply {
+        self.ask_as(0, request, fds)
+    }
+
+    fn ask_as(&mut self, uid: u32, request: Request, fds: Vec<OwnedFd>) -> Reply {
         self.supervisor.answer(crate::protocol::Asked {
             client: 1,
+            uid,
             id: 1,
             request,
             fds,
@@ -26,6 +31,10 @@ impl Node {
 
     /// Runs a transient unit that is handed one end of a pipe; returns the other.
     fn run(&mut self, name: &str) -> (Reply, fs::File) {
+        self.run_as(0, name)
+    }
+
+    fn run_as(&mut self, uid: u32, name: &str) -> (Reply, fs::File) {
         let (read, write) = crate::sys::clone::pipe().unwrap();
         let plan = ExecPlan {
             program: "/bin/true".into(),
@@ -44,7 +53,7 @@ impl Node {
             unit: name.into(),
             plan: Box::new(plan),
         };
-        (self.ask(request, vec![write.into()]), read)
+        (self.ask_as(uid, request, vec![write.into()]), read)
     }
 }
 
@@ -162,6 +171,95 @@ fn a_transient_unit_with_processes_left_is_not_forgotten() {
     assert!(refused(node.ask(collect(), Vec::new())).contains("never ran"));
     assert!(!group.exists());
     assert_eq!(node.supervisor.graph.id("a.service"), None);
+}
+
+#[test]
+fn there_is_an_end_to_transient_units_and_to_those_of_one_user() {
+    let mut node = Node::with(&[]);
+    let one = MAX_TRANSIENT_OF_ONE_USER;
+    for number in 0..one {
+        let (reply, _) = node.run_as(7, &format!("run-{number}.service"));
+        assert_eq!(reply, Reply::Ok);
+    }
+    let (reply, pipe) = node.run_as(7, "more.service");
+    assert!(refused(reply).contains("256 transient units already"));
+    assert!(is_closed(&pipe));
+    for number in one..MAX_TRANSIENT {
+        let (reply, _) = node.run(&format!("run-{number}.service"));
+        assert_eq!(reply, Reply::Ok);
+    }
+    assert!(refused(node.run("more.service").0).contains("2048 transient units already"));
+    node.stop("run-0.service");
+    let collect = |unit| Request::Collect { unit };
+    refused(node.ask_as(7, collect(unit("run-0.service")), Vec::new()));
+    assert_eq!(node.run("more.service").0, Reply::Ok);
+}
+
+#[test]
+fn a_unit_is_collected_by_root_or_by_the_user_who_asked_for_it() {
+    let mut node = Node::with(&[]);
+    for (name, uid) in [("a.service", 7), ("b.service", 7), ("c.service", 0)] {
+        assert_eq!(node.run_as(uid, name).0, Reply::Ok);
+        node.stop(name);
+    }
+    let mut collect = |uid, name: &str| {
+        let unit = unit(name);
+        refused(node.ask_as(uid, Request::Collect { unit }, Vec::new()))
+    };
+    for name in ["a.service", "c.service"] {
+        assert!(collect(8, name).contains("is not a unit of your user"));
+    }
+    assert!(collect(7, "c.service").contains("is not a unit of your user"));
+    for (uid, name) in [(7, "a.service"), (0, "b.service"), (0, "c.service")] {
+        assert!(collect(uid, name).contains("never ran"));
+    }
+}
+
+#[test]
+fn a_unit_of_a_user_lives_among_tasks_whatever_its_plan_says() {
+    let mut node = Node::with(&[]);
+    for (uid, slice) in [(0, "system.slice"), (7, "task.slice")] {
+        let name = format!("of-{uid}.service");
+        let plan = ExecPlan {
+            program: "/bin/true".into(),
+            argv: vec!["true".into()],
+            cgroup: Cgroup {
+                path: format!("system.slice/{name}"),
+                ..Cgroup::default()
+            },
+            ..ExecPlan::default()
+        };
+        let request = Request::Run {
+            unit: name.clone(),
+            plan: Box::new(plan),
+        };
+        assert_eq!(node.ask_as(uid, request, Vec::new()), Reply::Ok);
+        let id = node.supervisor.graph.id(&name).unwrap();
+        let plan = node.supervisor.states[id].plan.as_ref().unwrap();
+        assert_eq!(plan.cgroup.path, format!("{slice}/{name}"));
+    }
+}
+
+#[test]
+fn whoever_waits_is_answered_once_the_unit_is_down_and_when_it_is_forgotten() {
+    let mut node = Node::with(&[]);
+    for name in ["a.service", "b.service"] {
+        node.run(name);
+    }
+    let over = |node: &mut Node, name: &str| node.supervisor.over(name);
+    assert_eq!(over(&mut node, "a.service"), None, "it waits for its turn");
+    node.supervisor.run_jobs();
+    let Some(Reply::Unit(status)) = over(&mut node, "a.service") else {
+        panic!("it is down")
+    };
+    assert_eq!((status.active.as_str(), status.exit), ("failed", None));
+    assert!(status.reason.unwrap().contains("control group"));
+    let collect = Request::Collect {
+        unit: unit("b.service"),
+    };
+    refused(node.ask(collect, Vec::new()));
+    let forgotten = over(&mut node, "b.service").map(refused);
+    assert_eq!(forgotten.as_deref(), Some("b.service is forgotten"));
 }
 
 #[test]

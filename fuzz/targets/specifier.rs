@@ -1,0 +1,6 @@
+#![no_main]
+
+#[path = "../inputs/mod.rs"]
+mod inputs;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| inputs::specifier::run(bytes));
