@@ -258,7 +258,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("tempdir");
         let text = "[Unit]\nDescription=%i\n[Service]\nUser=www\nExecStart=/bin/a %i $OPTIONS\n";
         std::fs::write(folder.path().join("a@.service"), text).expect("write");
-        let Units { source, names } = Units::at(folder.path()).ok().expect("a folder of units");
+        let Ok(Units { source, names }) = Units::at(folder.path()) else {
+            panic!("a folder of units");
+        };
         let mut seeds = Seeds::default();
         names.iter().for_each(|name| seeds.add_unit(&source, name));
         let of = |target: &str| seeds.0.iter().filter(|seed| seed.0 == target).count();

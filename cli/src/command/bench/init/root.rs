@@ -398,7 +398,9 @@ mod tests {
             std::fs::write(folder.path().join(name), text).expect("write");
         }
         let units = crate::command::unit::source::Units::at(folder.path());
-        let units = units.ok().expect("a folder of units");
+        let Ok(units) = units else {
+            panic!("a folder of units");
+        };
         for name in &units.names {
             let (verdict, findings) =
                 spec_unit::check::verify(&units.source, name).expect("a verdict");
