@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::inotify;
 use spec_unit::plan::{Cgroup, Startup};
 
+pub(crate) mod controller;
 pub(crate) mod device;
+mod slice;
 
-/// Controllers handed down to units, as far as the kernel has them.
-pub(crate) const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 /// Settings that a kernel which cannot swap has no file for: it keeps to the limit all the same.
 const SWAP: [&str; 2] = ["memory.swap.max", "memory.zswap.max"];
 /// Files that hold a share and no limit.
@@ -51,10 +51,8 @@ pub(crate) struct Cgroups {
     pub(crate) unseen: bool,
     /// A group could not be read or killed: what it is nobody will tell.
     pub(crate) unknown: Cell<bool>,
-    /// Controllers that could not be handed down, said once each.
-    missing: BTreeSet<&'static str>,
-    /// The root has handed its controllers down.
-    handed_down: bool,
+    /// Controllers that were handed down.
+    handed: controller::Handed,
 }
 
 impl Cgroups {
@@ -69,8 +67,7 @@ impl Cgroups {
             starting: true,
             unseen: false,
             unknown: Cell::new(false),
-            missing: BTreeSet::new(),
-            handed_down: false,
+            handed: controller::Handed::default(),
         })
     }
 
@@ -82,17 +79,18 @@ impl Cgroups {
     /// setting that could not be, and nothing may run there.
     pub(crate) fn create(&mut self, group: &Cgroup, owner: Option<(u32, u32)>) -> io::Result<File> {
         let path = self.path(&group.path);
-        let made = if self.handed_down {
+        let parent = Path::new(&group.path).parent().unwrap_or(Path::new(""));
+        let wanted = controller::wanted(group);
+        let known = self.handed.has(&self.root.join(parent), &wanted);
+        let made = if known {
             make(&path)
         } else {
             Err(io::ErrorKind::NotFound.into())
         };
         match made {
-            // Those above it are not there, or are not known to be.
+            // Those above it are not there, or are not known to have handed down what it needs.
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
-                if let Some(parent) = Path::new(&group.path).parent() {
-                    self.create_parents(parent)?;
-                }
+                self.create_parents(parent, &wanted)?;
                 make(&path)?;
             }
             made => drop(made?),
@@ -177,26 +175,19 @@ impl Cgroups {
         Ok(())
     }
 
-    fn create_parents(&mut self, group: &Path) -> io::Result<()> {
+    /// Makes the groups above one, and hands the controllers that it needs down to it.
+    fn create_parents(&mut self, group: &Path, wanted: &[&'static str]) -> io::Result<()> {
         let mut path = self.root.clone();
-        self.hand_down(&path);
-        self.handed_down = true;
+        self.handed.down(&path, wanted);
         for part in group {
             path.push(part);
             if make(&path)? {
-                self.hand_down(&path);
+                // What it had goes with the one that was there before.
+                self.handed.forget(&path);
             }
+            self.handed.down(&path, wanted);
         }
         Ok(())
-    }
-
-    /// Hands controllers down. One that cannot be is said; whoever asks for a limit of it is refused then.
-    fn hand_down(&mut self, path: &Path) {
-        for (controller, message) in hand_down(path) {
-            if self.missing.insert(controller) {
-                crate::warning!("{message}");
-            }
-        }
     }
 
     fn watch(&mut self, group: &str) -> io::Result<()> {
@@ -351,6 +342,7 @@ impl Cgroups {
         }
         all.iter().rev().for_each(|path| drop(fs::remove_dir(path)));
         if !self.exists(group) {
+            self.handed.forget(&self.path(group));
             self.unwatch(group);
         }
     }
@@ -436,22 +428,6 @@ fn write(file: &Path, value: &str) -> io::Result<()> {
         .truncate(true)
         .open(file)?
         .write_all(value.as_bytes())
-}
-
-/// Hands the controllers of a group down to those below it; returns what failed.
-fn hand_down(path: &Path) -> Vec<(&'static str, String)> {
-    let words = |file: &str| fs::read_to_string(path.join(file)).unwrap_or_default();
-    let (present, active) = (words("cgroup.controllers"), words("cgroup.subtree_control"));
-    let has = |list: &str, name: &&str| list.split_ascii_whitespace().any(|word| word == *name);
-    let file = path.join("cgroup.subtree_control");
-    CONTROLLERS
-        .into_iter()
-        .filter(|name| has(&present, name) && !has(&active, name))
-        .filter_map(|name| {
-            let cause = write(&file, &format!("+{name}")).err()?;
-            Some((name, format!("{}: +{name}: {cause}", file.display())))
-        })
-        .collect()
 }
 
 fn delegate(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
@@ -649,22 +625,6 @@ mod tests {
             "{message}"
         );
         assert!(!folder.path().join("task.slice/a.service").exists());
-    }
-
-    #[test]
-    fn a_controller_that_cannot_be_handed_down_is_named() {
-        let (folder, _) = tree();
-        fs::write(
-            folder.path().join("cgroup.controllers"),
-            "cpu memory rdma\n",
-        )
-        .unwrap();
-        let failed = hand_down(folder.path());
-        let names: Vec<_> = failed.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["cpu", "memory"]);
-        assert!(failed[0].1.contains("subtree_control: +cpu: "));
-        fs::write(folder.path().join("cgroup.subtree_control"), "cpu memory").unwrap();
-        assert_eq!(hand_down(folder.path()), []);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(crate) enum Source {
     Named(u32),
     /// A stored descriptor that is of no more use.
     Stored(u32),
+    /// The table of mounts.
+    Mounts,
 }
 
 impl Source {
@@ -40,6 +42,7 @@ impl Source {
             Self::Notify => 1,
             Self::Cgroups => 2,
             Self::Control => 3,
+            Self::Mounts => 4,
             Self::Client(number) => 1 << 32 | u64::from(number),
             Self::Exec(number) => 2 << 32 | u64::from(number),
             Self::Named(number) => 3 << 32 | u64::from(number),
@@ -54,6 +57,7 @@ impl Source {
             (0, 1) => Some(Self::Notify),
             (0, 2) => Some(Self::Cgroups),
             (0, 3) => Some(Self::Control),
+            (0, 4) => Some(Self::Mounts),
             (1, number) => Some(Self::Client(number)),
             (2, number) => Some(Self::Exec(number)),
             (3, number) => Some(Self::Named(number)),
@@ -100,6 +104,12 @@ impl Events {
         Ok(self
             .epoll
             .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, source.token()))?)
+    }
+
+    /// Waits for what the kernel tells beside the text of a file of its own (EPOLLPRI), as a change of /proc/self/mountinfo.
+    pub(crate) fn add_change(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
+        let event = EpollEvent::new(EpollFlags::EPOLLPRI, source.token());
+        Ok(self.epoll.add(fd, event)?)
     }
 
     /// Waits until a descriptor is hung up or broken (EPOLLHUP, EPOLLERR), which some kinds never are.
@@ -242,6 +252,7 @@ mod tests {
             Source::Client(7),
             Source::Exec(u32::MAX),
             Source::Named(7),
+            Source::Mounts,
         ];
         for source in sources {
             assert_eq!(Source::from_token(source.token()), Some(source));

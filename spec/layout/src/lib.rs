@@ -13,6 +13,7 @@ pub mod modules;
 pub mod number;
 pub mod path;
 pub mod port;
+pub mod slice;
 pub mod tmpfiles;
 pub mod verity;
 

@@ -106,6 +106,15 @@ pub enum Request {
         /// Its name.
         unit: String,
     },
+    /// Which devices there are, and which are gone: of the device service.
+    Devices {
+        /// What this is a part of.
+        telling: crate::device::Telling,
+        /// Devices that have come or changed.
+        devices: Vec<crate::device::Device>,
+        /// Those that are gone, by [`crate::device::Device::path`].
+        gone: Vec<String>,
+    },
     /// Execute PID 1 anew in place: nothing of what it supervises ends. Answered before.
     Reexecute,
     /// Crash, for tests: refused unless the kernel command line has `bedplate.fault=crash`.

@@ -13,6 +13,7 @@ pub mod account;
 pub mod capability;
 pub mod check;
 pub mod control;
+pub mod device;
 pub mod directive;
 pub mod environment;
 pub mod finding;

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::directive::resource::{slice_of, slice_path};
 use crate::directive::service::{PID_FILES, ServiceType};
-use crate::directive::{self, dependency::Relation};
+use crate::directive::{self, dependency::Relation, mount_point};
 use crate::finding::{Finding, Place, Severity};
 use crate::name::{UnitName, UnitType, drop_in_folders};
 use crate::parse::parse;
@@ -62,6 +63,7 @@ pub struct Loader<'a> {
     aliases: BTreeMap<String, String>,
     masked: BTreeSet<String>,
     allowed: BTreeSet<String>,
+    mounted: BTreeSet<String>,
 }
 
 impl<'a> Loader<'a> {
@@ -82,6 +84,7 @@ impl<'a> Loader<'a> {
             aliases,
             masked,
             allowed,
+            mounted: BTreeSet::new(),
         };
         loader.read_links()?;
         Ok(loader)
@@ -90,6 +93,12 @@ impl<'a> Loader<'a> {
     /// Units that run although they ask for isolation that is not implemented; a template stands for its instances.
     pub fn allow(mut self, units: impl IntoIterator<Item = String>) -> Self {
         self.allowed.extend(units);
+        self
+    }
+
+    /// Mount units that need no file: something is mounted there.
+    pub fn mounted(mut self, units: BTreeSet<String>) -> Self {
+        self.mounted = units;
         self
     }
 
@@ -220,6 +229,9 @@ impl<'a> Loader<'a> {
         findings: &mut Vec<Finding>,
     ) -> Result<(), String> {
         let Some(path) = self.fragment(name) else {
+            if name.kind.needs_no_file() || self.mounted.contains(&name.to_string()) {
+                return self.read_beside(unit, name, findings);
+            }
             unit.load = LoadState::NotFound;
             unit.reason = Some(format!("there is no {name} in {}", FOLDERS.join(", ")));
             return Ok(());
@@ -244,6 +256,16 @@ impl<'a> Loader<'a> {
             return Ok(());
         }
         self.apply_file(unit, name, &path, &bytes, findings);
+        self.read_beside(unit, name, findings)
+    }
+
+    /// What stands beside a unit's own file, whether it has one or not.
+    fn read_beside(
+        &self,
+        unit: &mut Unit,
+        name: &UnitName,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), String> {
         for path in self.drop_ins(name, &unit.aliases)? {
             if let Some(bytes) = self.source.read(&path)? {
                 self.apply_file(unit, name, &path, &bytes, findings);
@@ -374,9 +396,13 @@ impl<'a> Loader<'a> {
                 )
             }));
         }
-        if unit.kind == UnitType::Service
-            && let Some(message) = contradiction(unit)
-        {
+        let wrong = match unit.kind {
+            UnitType::Service => contradiction(unit),
+            UnitType::Slice => not_a_slice(name),
+            UnitType::Mount => mount_point::contradiction(unit),
+            _ => None,
+        };
+        if let Some(message) = wrong {
             unit.refusals
                 .insert(String::new(), Finding::error(unit.place(), message));
         }
@@ -389,8 +415,58 @@ impl<'a> Loader<'a> {
             unit.reason = Some(finding.to_string());
         }
         findings.extend(unit.refusals.values().cloned());
+        let at = unit.place();
+        let paths = match unit.kind {
+            UnitType::Mount => mount_point::imply(unit, &at),
+            UnitType::Service => paths(unit),
+            _ => Vec::new(),
+        };
+        let mut mounts = unit.dependencies.mounts.clone();
+        mounts.extend(paths.into_iter().map(|path| (path, true, at.clone())));
+        for (path, required, at) in mounts {
+            self.need_mounts(unit, &path, required, &at);
+        }
         imply(unit);
     }
+
+    /// The mount units of a path and of all folders above it, as far as there are files of them. Without one nothing is to
+    /// be started: what is mounted there is, whatever its unit says.
+    fn need_mounts(&self, unit: &mut Unit, path: &str, required: bool, at: &Place) {
+        let ends = path.match_indices('/').map(|(end, _)| end);
+        for end in ends.chain([path.len()]) {
+            let Some(name) =
+                crate::name::of_path(path.get(..end).unwrap_or_default(), UnitType::Mount)
+            else {
+                continue;
+            };
+            let there = UnitName::parse(&name).is_ok_and(|name| self.fragment(&name).is_some());
+            if name == unit.name || !there || self.masked.contains(&name) {
+                continue;
+            }
+            let relation = if required {
+                Relation::Requires
+            } else {
+                Relation::Wants
+            };
+            unit.dependencies.imply(relation, &name, at.clone());
+            unit.dependencies.imply(Relation::After, &name, at.clone());
+        }
+    }
+}
+
+/// Folders that a service needs, systemd.exec(5) "Implicit Dependencies".
+fn paths(unit: &Unit) -> Vec<String> {
+    let service = &unit.service;
+    let mut paths: Vec<String> = service.root.directory.iter().cloned().collect();
+    let working = &service.working_directory;
+    paths.extend(
+        working
+            .path
+            .clone()
+            .filter(|path| path.starts_with('/') && !working.missing_ok),
+    );
+    paths.extend(service.directories.paths());
+    paths
 }
 
 fn in_unit_folder(target: &str) -> bool {
@@ -400,6 +476,13 @@ fn in_unit_folder(target: &str) -> bool {
             !folder.starts_with('/') || FOLDERS.contains(&folder) || folder == "/lib/systemd/system"
         }
     }
+}
+
+/// Why this can be no slice.
+fn not_a_slice(name: &UnitName) -> Option<String> {
+    let refused = slice_path(&name.to_string()).is_err();
+    let why = "is not the name of a slice: no \"-\" stands at its ends or beside another one, and there are no templates";
+    refused.then(|| format!("{name} {why}; the unit is refused"))
 }
 
 fn contradiction(unit: &Unit) -> Option<String> {
@@ -430,6 +513,19 @@ fn contradiction(unit: &Unit) -> Option<String> {
 /// Adds the dependencies that nobody writes down, systemd.service(5), systemd.target(5) "Default Dependencies".
 fn imply(unit: &mut Unit) {
     let at = unit.place();
+    // A device goes when it goes, whatever shuts down.
+    if unit.kind == UnitType::Device {
+        return;
+    }
+    if let Some(slice) = slice_of(unit) {
+        let dependencies = &mut unit.dependencies;
+        dependencies.imply(Relation::Requires, &slice, at.clone());
+        dependencies.imply(Relation::After, &slice, at.clone());
+    }
+    // What is always there does not go at a shutdown either.
+    if unit.is_perpetual() {
+        unit.dependencies.default = false;
+    }
     if !unit.dependencies.default {
         return;
     }
@@ -439,7 +535,8 @@ fn imply(unit: &mut Unit) {
         dependencies.imply(Relation::After, "sysinit.target", at.clone());
         dependencies.imply(Relation::After, "basic.target", at.clone());
     }
-    if unit.name != "shutdown.target" {
+    // A mount has umount.target instead.
+    if unit.name != "shutdown.target" && unit.kind != UnitType::Mount {
         dependencies.imply(Relation::Conflicts, "shutdown.target", at.clone());
         dependencies.imply(Relation::Before, "shutdown.target", at);
     }

@@ -21,17 +21,17 @@ pub enum UnitType {
     Timer,
     /// Not run by PID 1 yet.
     Path,
-    /// Not run by PID 1 yet: file systems are mounted by the boot phases.
+    /// A file system where it belongs.
     Mount,
     /// Not run by PID 1 yet.
     Automount,
     /// Not run by PID 1 yet.
     Swap,
-    /// A node of the cgroup tree; made on demand.
+    /// A branch of the cgroup tree; made on demand.
     Slice,
     /// Processes started by others.
     Scope,
-    /// Not run by PID 1 yet.
+    /// A device that the device service tells of.
     Device,
 }
 
@@ -60,7 +60,15 @@ impl UnitType {
 
     /// Whether PID 1 can start units of this type.
     pub fn runs(self) -> bool {
-        matches!(self, Self::Service | Self::Target)
+        matches!(
+            self,
+            Self::Service | Self::Target | Self::Slice | Self::Mount | Self::Device
+        )
+    }
+
+    /// Whether a unit of this type is there without a file: its name says what it is.
+    pub fn needs_no_file(self) -> bool {
+        matches!(self, Self::Slice | Self::Device)
     }
 }
 
@@ -147,6 +155,37 @@ impl fmt::Display for UnitName {
     }
 }
 
+/// As systemd-escape: `/` becomes `-`; what may not stand in a unit name, a `-` too, becomes `\xNN`, and so does a dot
+/// at the beginning.
+pub fn escape(text: &str) -> String {
+    let mut out = String::new();
+    for (at, byte) in text.bytes().enumerate() {
+        let plain = byte.is_ascii_alphanumeric() || b":_.".contains(&byte);
+        match byte {
+            b'/' => out.push('-'),
+            b'.' if at == 0 => out.push_str("\\x2e"),
+            byte if plain => out.push(char::from(byte)),
+            byte => out.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    out
+}
+
+/// The unit of an absolute path, as `systemd-escape --path` names it: `/` is `-`, and slashes at the ends or doubled
+/// do not count. None if the name would be too long.
+pub fn of_path(path: &str, kind: UnitType) -> Option<String> {
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|part| !matches!(*part, "" | "."))
+        .collect();
+    let stem = match parts.is_empty() {
+        true => "-".to_string(),
+        false => escape(&parts.join("/")),
+    };
+    let name = format!("{stem}.{}", kind.suffix());
+    (name.len() <= MAX_NAME).then_some(name)
+}
+
 /// Undoes systemd-escape: `-` becomes `/`, `\xNN` its byte.
 pub fn unescape(text: &str) -> String {
     let bytes = text.as_bytes();
@@ -221,6 +260,20 @@ mod tests {
     fn escaped_paths_come_back() {
         assert_eq!(unescape("var-lib\\x2detcd"), "var/lib-etcd");
         assert_eq!(unescape("broken\\x2"), "broken\\x2");
+    }
+
+    #[test]
+    fn paths_become_names() {
+        for (path, name) in [
+            ("/", "-.mount"),
+            ("/var//lib/x-y/", "var-lib-x\\x2dy.mount"),
+            ("/.hidden", "\\x2ehidden.mount"),
+            ("/a b", "a\\x20b.mount"),
+        ] {
+            assert_eq!(of_path(path, UnitType::Mount).as_deref(), Some(name));
+        }
+        assert_eq!(of_path(&"/a".repeat(200), UnitType::Mount), None);
+        assert_eq!(escape("pg-a"), "pg\\x2da");
     }
 
     #[test]

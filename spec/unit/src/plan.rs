@@ -20,6 +20,7 @@ pub mod image;
 pub mod keyring;
 pub mod limit;
 pub mod mount;
+pub mod mount_point;
 pub mod namespace;
 pub mod scheduling;
 pub mod seccomp;

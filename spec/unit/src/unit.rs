@@ -7,15 +7,40 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::directive::{
-    action::Actions, address::AddressSettings, capability::CapabilitySettings,
-    condition::Condition, credential::CredentialSettings, dependency::Dependencies,
-    description::Description, device::DeviceSettings, directory::Directories,
-    environment::EnvironmentSettings, exec::Exec, exit_status::ExitStatuses, identity::Identity,
-    image::ImageSettings, install::Install, keyring::KeyringMode, kill::Kill, limit::Limits,
-    mount::MountSettings, namespace::NamespaceSettings, notify::Notify, process::Process,
-    protect::Protection, resource::Resources, restart::Restarts, root::RootSettings,
-    scheduling::SchedulingSettings, seccomp::SeccompSettings, service::ServiceKind,
-    socket::SocketSettings, start_limit::StartLimit, stdio::StdioSettings, timeout::Timeouts,
+    action::Actions,
+    address::AddressSettings,
+    capability::CapabilitySettings,
+    condition::Condition,
+    credential::CredentialSettings,
+    dependency::Dependencies,
+    description::Description,
+    device::DeviceSettings,
+    directory::Directories,
+    environment::EnvironmentSettings,
+    exec::Exec,
+    exit_status::ExitStatuses,
+    identity::Identity,
+    image::ImageSettings,
+    install::Install,
+    keyring::KeyringMode,
+    kill::Kill,
+    limit::Limits,
+    mount::MountSettings,
+    mount_point::MountPoint,
+    namespace::NamespaceSettings,
+    notify::Notify,
+    process::Process,
+    protect::Protection,
+    resource::{ROOT_SLICE, Resources, SYSTEM_SLICE},
+    restart::Restarts,
+    root::RootSettings,
+    scheduling::SchedulingSettings,
+    seccomp::SeccompSettings,
+    service::ServiceKind,
+    socket::SocketSettings,
+    start_limit::StartLimit,
+    stdio::StdioSettings,
+    timeout::Timeouts,
     working_directory::WorkingDirectorySettings,
 };
 use crate::finding::{Finding, Place};
@@ -85,6 +110,8 @@ pub struct Unit {
     pub install: Install,
     /// The \[Service\] section; defaults for a target.
     pub service: Service,
+    /// The \[Mount\] section; defaults for any other unit.
+    pub mount_point: MountPoint,
 }
 
 impl Unit {
@@ -106,6 +133,7 @@ impl Unit {
             actions: Actions::default(),
             install: Install::default(),
             service: Service::default(),
+            mount_point: MountPoint::default(),
         }
     }
 
@@ -116,6 +144,11 @@ impl Unit {
         } else {
             &self.description.text
         }
+    }
+
+    /// Whether it is always there: it cannot be stopped, and no shutdown stops it.
+    pub fn is_perpetual(&self) -> bool {
+        self.kind == UnitType::Slice && [ROOT_SLICE, SYSTEM_SLICE].contains(&self.name.as_str())
     }
 
     /// Whether IPC objects of its user go when it has stopped.

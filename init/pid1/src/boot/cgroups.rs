@@ -1,42 +1,18 @@
-//! The trunk of the control group tree: what every process of the node is below.
-//!
-//! ```text
-//! init.scope      PID 1, before all others
-//! system.slice    the node's own services: first served when memory or CPU is short
-//! cluster.slice   the datacenter components
-//! task.slice      what people run, in what is left after the node's reservation
-//! ```
+//! The trunk of the control group tree ([`spec_layout::slice`]), before the first unit.
 //!
 //! Source: Documentation/admin-guide/cgroup-v2.rst.
 
 use std::fs;
 use std::path::Path;
 
+use spec_layout::slice::{INIT, INIT_SETTINGS, TASK, TRUNK};
+
+use crate::cgroup::controller;
 use crate::error::{Error, Result, What};
 
 const ROOT: &str = "/sys/fs/cgroup";
-/// Handed down to the slices where the kernel has them.
-const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
-const INIT: &str = "init.scope";
-
-/// A slice with its settings (file, value).
-type Slice = (&'static str, &'static [(&'static str, &'static str)]);
-
-const SLICES: [Slice; 3] = [
-    (
-        "system.slice",
-        &[("cpu.weight", "400"), ("memory.low", "268435456")],
-    ),
-    (
-        "cluster.slice",
-        &[("cpu.weight", "200"), ("memory.low", "134217728")],
-    ),
-    ("task.slice", &[("cpu.weight", "100")]),
-];
-
-/// PID 1 itself: its turn comes whoever else wants the processor, and what it is made of is never read from a disk again
-/// because others want the memory.
-const INIT_SETTINGS: [(&str, &str); 2] = [("cpu.weight", "1000"), ("memory.min", "33554432")];
+/// Handed down to the trunk; what else units ask for comes with them.
+const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
 /// Memory that tasks can never take: what the node itself needs to stay reachable, and a part of a large machine.
 const RESERVED_BYTES: u64 = 256 << 20;
@@ -46,7 +22,7 @@ const RESERVED_PART: u64 = 20;
 pub(super) fn build() -> Result<()> {
     let root = Path::new(ROOT);
     let failed = |path: &Path| Error::at(What::Cgroups, path.display().to_string());
-    for name in SLICES.iter().map(|(name, _)| *name).chain([INIT]) {
+    for name in TRUNK.iter().map(|slice| slice.name).chain([INIT]) {
         let group = root.join(name);
         match fs::create_dir(&group) {
             Err(cause) if cause.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -57,11 +33,12 @@ pub(super) fn build() -> Result<()> {
     }
     let procs = root.join(INIT).join("cgroup.procs");
     fs::write(&procs, "1").map_err(failed(&procs))?;
-    hand_down(root)?;
-    for (name, settings) in SLICES {
-        let group = root.join(name);
-        hand_down(&group)?;
-        settings
+    hand_down(root, &CONTROLLERS);
+    for slice in TRUNK {
+        let group = root.join(slice.name);
+        hand_down(&group, &controller::ALWAYS);
+        slice
+            .settings
             .iter()
             .for_each(|(file, value)| set(&group.join(file), value));
     }
@@ -73,25 +50,16 @@ pub(super) fn build() -> Result<()> {
         .ok()
         .and_then(|text| task_limit(&text))
     {
-        set(&root.join("task.slice/memory.max"), &limit.to_string());
+        set(&root.join(TASK).join("memory.max"), &limit.to_string());
     }
     Ok(())
 }
 
-fn hand_down(group: &Path) -> Result<()> {
-    let present = group.join("cgroup.controllers");
-    let present =
-        fs::read_to_string(&present).map_err(Error::at(What::Cgroups, present.display()))?;
-    for controller in CONTROLLERS
-        .iter()
-        .filter(|&name| present.split_whitespace().any(|word| word == *name))
-    {
-        set(
-            &group.join("cgroup.subtree_control"),
-            &format!("+{controller}"),
-        );
+/// A controller that cannot be handed down costs its limits, not the node.
+fn hand_down(group: &Path, wanted: &[&'static str]) {
+    for (_, message) in controller::hand_down(group, wanted) {
+        crate::warning!("{message}");
     }
-    Ok(())
 }
 
 /// A limit that this kernel does not know costs that limit, not the node.

@@ -38,6 +38,8 @@ pub(crate) enum Right {
     Confined,
     /// Shut the node down.
     Shutdown,
+    /// Tell of devices.
+    Devices,
     /// Execute PID 1 anew, or make it crash.
     Reexecute,
 }
@@ -60,6 +62,7 @@ const EVERYTHING: Rights = Rights {
         Right::Transient,
         Right::Confined,
         Right::Shutdown,
+        Right::Devices,
         Right::Reexecute,
     ],
 };
@@ -70,10 +73,10 @@ const LOOK: Rights = Rights {
 
 /// Units whose main process is root behind walls, and what each may ask.
 const UNITS: &[(&str, Rights)] = &[(
-    // The power button.
+    // Devices come and go, one of them the power button.
     "bedplate-device.service",
     Rights {
-        kinds: &[Right::Read, Right::Shutdown],
+        kinds: &[Right::Read, Right::Devices, Right::Shutdown],
     },
 )];
 
@@ -112,6 +115,7 @@ fn kind(request: &Request) -> Right {
         // Whose unit it is counts besides.
         Request::Collect { .. } => Right::Confined,
         Request::Shutdown { .. } => Right::Shutdown,
+        Request::Devices { .. } => Right::Devices,
         Request::Reexecute | Request::Crash => Right::Reexecute,
     }
 }
@@ -189,6 +193,11 @@ mod tests {
         let off = Request::Shutdown {
             action: ShutdownAction::Poweroff,
         };
+        let tell = Request::Devices {
+            telling: spec_unit::device::Telling::Begin,
+            devices: Vec::new(),
+            gone: Vec::new(),
+        };
         let run = Request::Run {
             unit: unit("a.service"),
             plan: Box::default(),
@@ -197,6 +206,7 @@ mod tests {
             let rights = walled(of);
             assert_eq!(rights.check(&Request::Watch), Ok(()));
             assert_eq!(rights.check(&off).is_ok(), may_end, "{of:?}");
+            assert_eq!(rights.check(&tell).is_ok(), may_end, "{of:?}");
             assert!(rights.check(&run).is_err(), "{of:?}");
         }
     }
@@ -223,6 +233,11 @@ mod tests {
         for request in [
             Request::Reload { unit: etcd() },
             Request::ResetFailed { unit: etcd() },
+            Request::Devices {
+                telling: spec_unit::device::Telling::Begin,
+                devices: Vec::new(),
+                gone: Vec::new(),
+            },
             Request::Reexecute,
             Request::Crash,
             Request::Run {

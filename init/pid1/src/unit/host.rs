@@ -1,7 +1,7 @@
 //! What services act through on a node: processes, signals, control groups, clocks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
@@ -13,6 +13,7 @@ use spec_unit::directive::Planning;
 use spec_unit::directive::notify::NotifyAccess;
 use spec_unit::directive::protect;
 use spec_unit::directive::service::ServiceType;
+use spec_unit::directive::slice;
 use spec_unit::graph::UnitId;
 use spec_unit::plan::filter::Filters;
 use spec_unit::plan::{self, Directory, ExecPlan};
@@ -21,6 +22,7 @@ use spec_unit::unit::Unit;
 use spec_unit::value::signal_name;
 
 use super::closing::Closing;
+use super::devices::Devices;
 use super::dynamic_user::DynamicUsers;
 use super::ipc;
 use super::node::{self, NodePlanHost};
@@ -66,6 +68,12 @@ pub(crate) struct NodeHost {
     pub(crate) closing: Closing,
     /// Filters of control groups, by path.
     pub(super) held: BTreeMap<String, Filters>,
+    /// The devices that are there.
+    pub(super) devices: Devices,
+    /// Mount units of all that is mounted.
+    pub(super) mounted: BTreeSet<String>,
+    /// Tells when something was mounted or unmounted.
+    mount_table: Option<File>,
     /// Users and groups as they were last read.
     accounts: node::AccountFiles,
     /// Users made up for one run.
@@ -85,7 +93,7 @@ pub(crate) struct NodeHost {
 impl NodeHost {
     /// A host on the control groups mounted at `root`.
     pub(crate) fn open(cgroup_root: &Path) -> std::io::Result<Self> {
-        let host = Self {
+        let mut host = Self {
             events: Events::open()?,
             timers: Timers::default(),
             reaper: Reaper::default(),
@@ -99,6 +107,9 @@ impl NodeHost {
             stores: Stores::default(),
             closing: Closing::default(),
             held: BTreeMap::new(),
+            devices: Devices::default(),
+            mounted: BTreeSet::new(),
+            mount_table: None,
             accounts: node::AccountFiles::default(),
             users: DynamicUsers::default(),
             pidfds: BTreeMap::new(),
@@ -108,7 +119,23 @@ impl NodeHost {
             idle: None,
         };
         host.events.add(host.cgroups.events(), Source::Cgroups)?;
+        host.watch_mounts();
         Ok(host)
+    }
+
+    /// Without it mount units learn of mounts only by their own children.
+    fn watch_mounts(&mut self) {
+        let table = File::open("/proc/self/mountinfo");
+        let watched = table.and_then(|table| {
+            self.events.add_change(&table, Source::Mounts)?;
+            Ok(table)
+        });
+        match watched {
+            Ok(table) => self.mount_table = Some(table),
+            Err(cause) => crate::warning!("/proc/self/mountinfo: {cause}; changes go unseen"),
+        }
+        // After the watch, so that no change falls between.
+        self.mounted = super::supervisor::mounted();
     }
 
     /// A process was collected, or is nobody's main one any more: what was kept for it is given back.
@@ -238,6 +265,28 @@ impl NodeHost {
         }
     }
 
+    /// Makes the group of a slice with all that its unit says of it.
+    pub(super) fn make_slice(&mut self, unit: &Unit) -> Result<plan::Cgroup, String> {
+        let host = NodePlanHost {
+            accounts: Accounts::default(),
+            facts: &self.facts,
+        };
+        let group = slice::group(unit, &host)?;
+        let group = self
+            .cgroups
+            .create_slice(&unit.name, &group)
+            .map_err(|cause| format!("control group: {cause}"))?;
+        self.hold(&group)?;
+        Ok(group)
+    }
+
+    /// A control group is gone, with its filters.
+    pub(super) fn unhold(&mut self, group: &str) {
+        if !self.cgroups.exists(group) {
+            self.held.remove(group);
+        }
+    }
+
     /// A user that was made up is not gone as long as something of it is there.
     pub(super) fn keep_user(&mut self, uid: u32, name: Option<String>) {
         if let Some(name) = name {
@@ -246,8 +295,8 @@ impl NodeHost {
     }
 
     /// Holds a control group to its filters before its first process; they stay with the group.
-    fn hold(&mut self, plan: &ExecPlan) -> Result<(), String> {
-        let plan::Cgroup { path, filters, .. } = &plan.cgroup;
+    fn hold(&mut self, group: &plan::Cgroup) -> Result<(), String> {
+        let plan::Cgroup { path, filters, .. } = group;
         if filters.is_empty() || self.held.get(path) == Some(filters) {
             return Ok(());
         }
@@ -444,7 +493,7 @@ impl Host for NodeHost {
             .create(&plan.cgroup, owner)
             .map_err(|cause| format!("control group: {cause}"))?;
         service.state.cgroup = Some(plan.cgroup.path.clone());
-        self.hold(&plan)?;
+        self.hold(&plan.cgroup)?;
         let user = owner.map(|(uid, _)| uid);
         if let Some(uid) = user.filter(|uid| *uid != 0) {
             self.ipc_owners

@@ -15,10 +15,12 @@
 
 mod closing;
 mod condition;
+mod devices;
 mod dynamic_user;
 mod host;
 mod ipc;
 mod job;
+mod mount_point;
 mod node;
 mod pid_file;
 mod request;

@@ -7,7 +7,7 @@ use spec_unit::control::{
 };
 use spec_unit::directive::dependency::Relation;
 use spec_unit::graph::{JobKind, UnitId};
-use spec_unit::name::UnitName;
+use spec_unit::name::{UnitName, UnitType};
 
 use super::state::{Outcome, Phase, UnitState};
 use super::supervise::{Host as _, Timer};
@@ -76,6 +76,11 @@ impl Supervisor {
             }
             Request::Run { unit, plan } => self.run_transient(asked.uid, &unit, *plan, asked.fds),
             Request::Collect { unit } => return self.collect(asked.uid, &unit),
+            Request::Devices {
+                telling,
+                devices,
+                gone,
+            } => self.hear_devices(telling, devices, &gone),
             Request::Reexecute => {
                 self.reexecute = true;
                 Ok(())
@@ -154,6 +159,14 @@ impl Supervisor {
             return Err(format!(
                 "{name} is not to be started by hand (RefuseManualStart=)"
             ));
+        }
+        if kind.stops() && unit.kind == UnitType::Device {
+            return Err(format!(
+                "{name} is a device: it stays as long as it is there"
+            ));
+        }
+        if kind.stops() && unit.is_perpetual() {
+            return Err(format!("{name} is always there and cannot be stopped"));
         }
         if kind.stops() && dependencies.refuse_manual_stop {
             return Err(format!(

@@ -49,6 +49,16 @@ pub(crate) enum Phase {
     FinalSigterm,
     /// SIGKILL was sent to what is left.
     FinalSigkill,
+    /// A device is there.
+    Plugged,
+    /// A mount is made.
+    Mounting,
+    /// A file system is mounted.
+    Mounted,
+    /// It is unmounted.
+    Unmounting,
+    /// SIGKILL was sent to the process that mounts or unmounts.
+    UnmountingSigkill,
     /// Ended badly.
     Failed,
     /// Waits for its next start.
@@ -96,8 +106,11 @@ impl Phase {
             | Self::StartPre
             | Self::Start
             | Self::StartPost
+            | Self::Mounting
             | Self::AutoRestart => Active::Activating,
-            Self::Running | Self::Exited | Self::Active => Active::Up,
+            Self::Running | Self::Exited | Self::Active | Self::Mounted | Self::Plugged => {
+                Active::Up
+            }
             Self::Reload | Self::ReloadSignal | Self::ReloadNotify => Active::Reloading,
             _ => Active::Deactivating,
         }
@@ -139,6 +152,11 @@ impl Phase {
             Self::StopPost => "stop-post",
             Self::FinalSigterm => "final-sigterm",
             Self::FinalSigkill => "final-sigkill",
+            Self::Plugged => "plugged",
+            Self::Mounting => "mounting",
+            Self::Mounted => "mounted",
+            Self::Unmounting => "unmounting",
+            Self::UnmountingSigkill => "unmounting-sigkill",
             Self::Failed => "failed",
             Self::AutoRestart => "auto-restart",
         }

@@ -234,6 +234,12 @@ impl Machine<'_> {
         self.start_step();
     }
 
+    /// A unit without processes is up.
+    pub(crate) fn reach(&mut self) {
+        (self.state.result, self.state.reason) = (Outcome::Success, None);
+        self.enter(Phase::Active);
+    }
+
     /// Ends a start that has not begun. The unit may have waited for it, and no clock of that wait runs on.
     pub(crate) fn refuse(&mut self, phase: Phase, result: Outcome, reason: String) {
         (self.state.result, self.state.reason) = (result, Some(reason));

@@ -28,6 +28,7 @@ use crate::event::Source;
 use crate::notify::NotifySocket;
 use crate::protocol::Control;
 
+pub(super) use mounts::mounted;
 pub(crate) use takeover::State;
 
 /// All units and what they are supervised with.
@@ -139,6 +140,7 @@ impl Supervisor {
             .collect::<Vec<_>>();
         let files = UnitFiles::below(&self.config.root);
         let loader = Loader::new(&files, &self.host.facts)?.allow(allowed);
+        let loader = loader.mounted(self.host.mounted.clone());
         use_it(&mut self.graph, &loader)
     }
 
@@ -154,6 +156,8 @@ impl Supervisor {
             None => self.loader(|graph, loader| graph.load(loader, name))?,
         };
         self.make_room();
+        self.see_new_mounts();
+        self.see_new_devices();
         findings.iter().for_each(say);
         Ok(id)
     }
@@ -227,7 +231,12 @@ impl Supervisor {
             self.time_running_job(id);
             match kind {
                 JobKind::Start => self.run_start(id),
+                JobKind::Stop | JobKind::Restart if self.stop_if_mount(id, kind) => {}
+                JobKind::Stop | JobKind::Restart if self.is_kind(id, UnitType::Device) => {
+                    self.finish_job(id);
+                }
                 JobKind::Stop | JobKind::Restart => {
+                    self.leave_slice(id);
                     let restarting = kind == JobKind::Restart;
                     self.with_machine(id, |machine| {
                         machine.state.restarting = restarting;
@@ -256,19 +265,20 @@ impl Supervisor {
             return;
         };
         let unmet = condition::check(&unit.conditions, &self.host.facts).err();
-        let target = unit.kind == UnitType::Target;
-        self.with_machine(id, |machine| match unmet {
-            Some(unmet) if unmet.assert => {
-                machine.refuse(Phase::Failed, Outcome::Assert, unmet.what);
-            }
-            Some(unmet) => machine.refuse(Phase::Dead, Outcome::Condition, unmet.what),
-            None if target => {
-                machine.state.result = Outcome::Success;
-                machine.state.reason = None;
-                machine.state.phase = Phase::Active;
-            }
-            None => machine.begin(automatic),
-        });
+        let kind = unit.kind;
+        match unmet {
+            Some(unmet) => drop(self.with_machine(id, |machine| match unmet.assert {
+                true => machine.refuse(Phase::Failed, Outcome::Assert, unmet.what),
+                false => machine.refuse(Phase::Dead, Outcome::Condition, unmet.what),
+            })),
+            None => match kind {
+                UnitType::Target => drop(self.with_machine(id, |machine| machine.reach())),
+                UnitType::Slice => self.start_slice(id),
+                UnitType::Mount => self.start_mount(id),
+                UnitType::Device => self.start_device(id),
+                _ => drop(self.with_machine(id, |machine| machine.begin(automatic))),
+            },
+        }
         self.watch_start_limit(id);
         self.note_upheld(id, self.phase(id));
     }
@@ -346,8 +356,12 @@ impl Supervisor {
         };
         let (name, reason) = (&unit.name, state.reason.as_deref().unwrap_or_default());
         match state.phase {
+            Phase::Active if unit.kind == UnitType::Slice => crate::debug!("{name} is made"),
             Phase::Active => crate::info!("reached {name}"),
             Phase::Running | Phase::Exited => crate::info!("{name} started"),
+            Phase::Mounted => crate::info!("{name} is mounted"),
+            Phase::Plugged => crate::info!("{name} is there"),
+            Phase::Dead if unit.kind == UnitType::Device => crate::info!("{name} is gone"),
             Phase::Failed => crate::error!("{name} failed ({}): {reason}", state.result.word()),
             Phase::AutoRestart => {
                 let group = state.cgroup.as_deref();
@@ -371,7 +385,14 @@ impl Supervisor {
         let Some(job) = self.jobs.get(id).filter(|job| job.running) else {
             return;
         };
+        let skipped = self
+            .states
+            .get(id)
+            .is_some_and(|state| state.result != Outcome::Success);
         match job.kind {
+            // It waits for its device.
+            JobKind::Start
+                if phase == Phase::Dead && !skipped && self.is_kind(id, UnitType::Device) => {}
             JobKind::Start if phase.is_up() || phase == Phase::Dead => self.finish_job(id),
             JobKind::Start if phase.is_down() => {
                 self.finish_job(id);
@@ -425,6 +446,7 @@ impl Supervisor {
         let bound: Vec<UnitId> = self
             .graph
             .dependents(id, Relation::BindsTo)
+            .chain(self.graph.dependents(id, Relation::StopPropagatedFrom))
             .filter(|bound| self.is_active(*bound))
             .collect();
         if !bound.is_empty() {
@@ -548,7 +570,7 @@ impl Supervisor {
             Source::Exec(_) => 0,
             Source::Notify => 1,
             Source::Signals | Source::Named(_) | Source::Stored(_) => 2,
-            Source::Cgroups => 3,
+            Source::Cgroups | Source::Mounts => 3,
             Source::Control | Source::Client(_) => 4,
         });
         for source in ready {
@@ -561,6 +583,7 @@ impl Supervisor {
                 Source::Named(pid) => self.named_ended(pid as i32),
                 Source::Stored(number) => self.stored_ended(number),
                 Source::Cgroups => self.groups_changed(),
+                Source::Mounts => self.mounts_changed(),
                 Source::Control => self.accept(),
                 Source::Client(number) => self.serve(number),
             }
@@ -575,6 +598,7 @@ impl Supervisor {
                 Timer::Job => self.job_timed_out(id),
                 Timer::Upheld => drop(self.upheld.insert(id)),
                 _ if self.phase(id) == Phase::AutoRestart => self.restart_due(id),
+                _ if self.is_kind(id, UnitType::Mount) => self.mount_timed_out(id),
                 _ => drop(self.with_machine(id, |machine| machine.timer(timer))),
             }
         }
@@ -635,8 +659,11 @@ fn say(finding: &Finding) {
 
 mod action;
 mod complaint;
+mod devices;
+mod mounts;
 mod process;
 mod shutdown;
+mod slice;
 mod startup;
 mod takeover;
 #[cfg(test)]

@@ -10,6 +10,8 @@ use std::os::fd::OwnedFd;
 
 use spec_unit::capability::CapabilitySet;
 use spec_unit::control::{MAX_TRANSIENT, MAX_TRANSIENT_OF_ONE_USER, Reply};
+use spec_unit::directive::dependency::Relation;
+use spec_unit::directive::resource::slice_path;
 use spec_unit::graph::{JobKind, UnitId};
 use spec_unit::name::{UnitName, UnitType};
 use spec_unit::plan::{Credentials, ExecPlan};
@@ -54,7 +56,8 @@ impl Supervisor {
             .map(crate::sys::clone::lift)
             .collect::<Result<Vec<_>, _>>();
         let fds = fds.map_err(|cause| format!("file descriptors: {cause}"))?;
-        let id = self.graph.insert(transient(name, asked_by))?;
+        let unit = self.transient_in(name, asked_by, &plan.cgroup.path);
+        let id = self.graph.insert(unit)?;
         self.make_room();
         if let Some(state) = self.states.get_mut(id) {
             *state = UnitState {
@@ -70,6 +73,27 @@ impl Supervisor {
             self.graph.forget(id);
         }
         begun
+    }
+
+    /// A unit that is only a plan, in the slice that its group is in, if that is one.
+    pub(super) fn transient_in(&mut self, name: &str, asked_by: u32, group: &str) -> Unit {
+        let mut unit = transient(name, asked_by);
+        let parent = group.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let slice = parent.rsplit('/').next().unwrap_or_default();
+        if slice_path(slice).is_ok_and(|path| path == parent)
+            && self.load(slice).is_ok_and(|id| self.is_sound(id))
+        {
+            let at = unit.place();
+            let dependencies = &mut unit.dependencies;
+            dependencies.imply(Relation::Requires, slice, at.clone());
+            dependencies.imply(Relation::After, slice, at);
+        }
+        unit
+    }
+
+    fn is_sound(&self, id: UnitId) -> bool {
+        let unit = self.graph.unit(id);
+        unit.is_some_and(|unit| unit.load == LoadState::Loaded)
     }
 
     fn has_room_for(&self, asked_by: u32) -> Result<(), String> {

@@ -54,6 +54,7 @@ pub(crate) fn run() -> io::Result<()> {
         pressed: None,
     };
     service.cold_plug()?;
+    service.handler.teller.tell();
     crate::notify::ready("devices are handled as they come");
     service.run()
 }
@@ -121,6 +122,7 @@ impl Service {
                     UEVENTS => {
                         self.take_events()?;
                         self.watch_buttons();
+                        self.handler.teller.tell();
                     }
                     token => self.read_button(token),
                 }
@@ -129,6 +131,8 @@ impl Service {
                 fed = Instant::now();
                 crate::notify::watchdog();
                 self.handler.mention_stuck();
+                // PID 1 may have lost what it was told.
+                self.handler.teller.tell();
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::device::drivers::Drivers;
 use crate::device::link::Links;
 use crate::device::permission::{self, Groups};
 use crate::device::power::Button;
+use crate::device::tell::Teller;
 use crate::device::uevent::{Action, Device};
 use crate::device::{disk_link, interface_name};
 
@@ -25,6 +26,8 @@ pub(crate) struct Handler {
     stable_names: bool,
     /// Buttons that are not watched yet, by node.
     pub new_buttons: BTreeMap<String, Button>,
+    /// What PID 1 is told of them.
+    pub teller: Teller,
 }
 
 impl Handler {
@@ -37,6 +40,7 @@ impl Handler {
             links: Links::new(Path::new("/dev")),
             stable_names: CommandLine::parse(&line).value("net.ifnames") != Some("0"),
             new_buttons: BTreeMap::new(),
+            teller: Teller::default(),
         }
     }
 
@@ -49,8 +53,16 @@ impl Handler {
                 if let Some(node) = device.node() {
                     self.links.set(node, &BTreeSet::new(), 0);
                 }
+                self.teller.absent(&device.path);
             }
-            Action::Change | Action::Other => {}
+            // Only what was renamed says where it was.
+            Action::Other => {
+                if let Some(before) = device.get("DEVPATH_OLD") {
+                    self.teller.absent(before);
+                    self.teller.present(device, &BTreeSet::new());
+                }
+            }
+            Action::Change => {}
         }
     }
 
@@ -89,12 +101,16 @@ impl Handler {
             }
             _ => {}
         }
+        if device.subsystem != "block" {
+            self.teller.present(device, &BTreeSet::new());
+        }
     }
 
     fn set_links(&mut self, device: &Device) {
         if let Some(node) = device.node() {
             let (links, rank) = disk_link::links(device);
             self.links.set(node, &links, rank);
+            self.teller.present(device, &links);
         }
     }
 }

@@ -25,6 +25,7 @@ mod permission;
 mod power;
 pub(crate) mod superblock;
 mod sysfs;
+mod tell;
 mod uevent;
 
 use std::collections::BTreeSet;

@@ -85,6 +85,8 @@ pub struct Dependencies {
     pub refuse_manual_stop: bool,
     /// Stopped when nothing needs it any more.
     pub stop_when_unneeded: bool,
+    /// RequiresMountsFor= and WantsMountsFor=: paths, whether their mounts are required, and the line.
+    pub mounts: Vec<(String, bool, Place)>,
 }
 
 impl Default for Dependencies {
@@ -95,6 +97,7 @@ impl Default for Dependencies {
             refuse_manual_start: false,
             refuse_manual_stop: false,
             stop_when_unneeded: false,
+            mounts: Vec::new(),
         }
     }
 }
@@ -132,6 +135,16 @@ const fn row(name: &'static str, documentation: &'static str) -> Directive {
         value: "UNIT...",
         documentation,
         support: Support::Set(add),
+    }
+}
+
+const fn mounts(name: &'static str, documentation: &'static str) -> Directive {
+    Directive {
+        section: "Unit",
+        name,
+        value: "PATH...",
+        documentation,
+        support: Support::Set(add_mounts),
     }
 }
 
@@ -210,6 +223,14 @@ pub const ROWS: &[Directive] = &[
     ),
     row("StopPropagatedFrom", "Units whose stop stops this one."),
     row("PropagatesStopTo", "Units stopped together with this one."),
+    mounts(
+        "RequiresMountsFor",
+        "Mount units of these paths, and of all folders above them, are required and started before. What is mounted without a unit file is there before the first unit starts.",
+    ),
+    mounts(
+        "WantsMountsFor",
+        "The same, and the failure of one does not matter.",
+    ),
     row("BindTo", "Deprecated: BindsTo=."),
     row("PropagateReloadTo", "Deprecated: PropagatesReloadTo=."),
     row("PropagateReloadFrom", "Deprecated: ReloadPropagatedFrom=."),
@@ -268,6 +289,21 @@ fn add(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
                 at: value.at.clone(),
                 implied: false,
             });
+        }
+    }
+    Ok(())
+}
+
+fn add_mounts(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
+    let required = value.name == "RequiresMountsFor";
+    let mounts = &mut unit.dependencies.mounts;
+    if value.is_reset() {
+        mounts.retain(|(_, kind, _)| *kind != required);
+    }
+    for word in value.words()? {
+        match value::path(&word) {
+            Ok(path) => mounts.push((path, required, value.at.clone())),
+            Err(message) => value.warn(message),
         }
     }
     Ok(())

@@ -57,6 +57,17 @@ pub struct Directories {
     pub preserve: Preserve,
 }
 
+impl Directories {
+    /// All of them, as paths.
+    pub fn paths(&self) -> impl Iterator<Item = String> + '_ {
+        let kinds = KINDS.iter().zip(&self.kinds);
+        kinds.flat_map(|((_, parent, _), folders)| {
+            let paths = folders.paths.iter();
+            paths.map(move |path| format!("{parent}{path}"))
+        })
+    }
+}
+
 const fn folders(name: &'static str, documentation: &'static str) -> Directive {
     Directive {
         section: "Service",

@@ -35,6 +35,7 @@ pub mod keyring;
 pub mod kill;
 pub mod limit;
 pub mod mount;
+pub mod mount_point;
 pub mod namespace;
 pub mod notify;
 pub mod open_file;
@@ -47,6 +48,7 @@ pub mod root;
 pub mod scheduling;
 pub mod seccomp;
 pub mod service;
+pub mod slice;
 pub mod socket;
 pub mod start_limit;
 pub mod stdio;
@@ -320,6 +322,14 @@ pub const FAMILIES: &[Family] = &[
         plan: None,
     },
     Family {
+        rows: slice::ROWS,
+        plan: None,
+    },
+    Family {
+        rows: mount_point::ROWS,
+        plan: None,
+    },
+    Family {
         rows: capability::ROWS,
         plan: Some(capability::plan),
     },
@@ -394,8 +404,12 @@ pub fn markdown() -> String {
     let mut page = String::from(PAGE_HEAD);
     let cell = |text: &str| text.replace('|', "\\|");
     for row in table() {
+        let section = match (row.section, slice::shared(row.name)) {
+            ("Service", Some(_)) => "Service, Slice",
+            (section, _) => section,
+        };
         let line = [
-            row.section,
+            section,
             row.name,
             row.value,
             row.support.word(),
@@ -410,7 +424,12 @@ pub fn markdown() -> String {
 
 /// The row of a directive.
 pub fn find(section: &str, name: &str) -> Option<&'static Directive> {
-    table().find(|row| row.name == name && row.section == section)
+    let own = table().find(|row| row.name == name && row.section == section);
+    own.or_else(|| match section {
+        "Slice" => slice::shared(name),
+        "Mount" => mount_point::of_a_process(name),
+        _ => None,
+    })
 }
 
 /// Applies one assignment to a unit. A warning comes back; what refuses the unit is kept in [`Unit::refusals`], until
@@ -495,6 +514,8 @@ pub fn apply(
 fn unit_section(unit: &Unit) -> &'static str {
     match unit.kind {
         crate::name::UnitType::Service => "Service",
+        crate::name::UnitType::Slice => "Slice",
+        crate::name::UnitType::Mount => "Mount",
         _ => "Unit",
     }
 }

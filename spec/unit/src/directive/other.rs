@@ -28,16 +28,6 @@ const fn later(
 
 /// The directives of this family.
 pub const ROWS: &[Directive] = &[
-    none(
-        "Unit",
-        "RequiresMountsFor",
-        "File systems are mounted before the first unit starts.",
-    ),
-    none(
-        "Unit",
-        "WantsMountsFor",
-        "File systems are mounted before the first unit starts.",
-    ),
     none("Unit", "AllowIsolate", "Nothing is isolated on a node."),
     none("Unit", "IgnoreOnIsolate", "Nothing is isolated on a node."),
     none(

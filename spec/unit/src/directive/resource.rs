@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Directive, Planning, Support};
-use crate::name::{UnitName, UnitType};
+use crate::name::{UnitName, UnitType, escape};
 use crate::plan::{DeviceSetting, ExecPlan};
+use crate::unit::Unit;
 use crate::value::Amount;
 
 pub mod cpu;
@@ -103,21 +104,62 @@ pub fn slice_path(name: &str) -> Result<String, String> {
     Ok(path)
 }
 
+/// The slice that a slice is in: `a.slice` of `a-b.slice`, `-.slice` of `a.slice`; the root is in none.
+pub fn parent_slice(name: &str) -> Option<String> {
+    let stem = name.strip_suffix(".slice").filter(|stem| *stem != "-")?;
+    Some(match stem.rsplit_once('-') {
+        Some((parent, _)) => format!("{parent}.slice"),
+        None => ROOT_SLICE.into(),
+    })
+}
+
+/// The root of the tree.
+pub const ROOT_SLICE: &str = "-.slice";
+/// Where units are that say nothing else.
+pub const SYSTEM_SLICE: &str = "system.slice";
+
+/// The slice that a unit is in: Slice=, or that of its template (`system-NAME.slice`), or system.slice. Targets, devices
+/// and the root slice are in none.
+pub fn slice_of(unit: &Unit) -> Option<String> {
+    match unit.kind {
+        UnitType::Slice => return parent_slice(&unit.name),
+        UnitType::Service => {}
+        _ => return None,
+    }
+    if let Some(given) = &unit.service.resources.slice {
+        return Some(given.clone());
+    }
+    let instance = UnitName::parse(&unit.name)
+        .ok()
+        .filter(|name| name.instance.is_some());
+    Some(match instance {
+        Some(name) => format!("system-{}.slice", escape(&name.prefix)),
+        None => SYSTEM_SLICE.into(),
+    })
+}
+
 pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), String> {
     let unit = planning.unit;
     let resources = &unit.service.resources;
-    let slice = slice_path(resources.slice.as_deref().unwrap_or("system.slice"))?;
+    let slice = slice_path(&slice_of(unit).unwrap_or_else(|| SYSTEM_SLICE.into()))?;
     let parent = if slice.is_empty() { slice } else { slice + "/" };
     plan.cgroup.path = format!("{parent}{}", unit.name);
-    plan.cgroup.settings = resources.values.clone();
-    plan.cgroup.hints = resources.hints.clone();
-    plan.cgroup.devices = resources.devices.clone();
-    memory::plan(resources, planning.host.facts(), plan);
-    cpu::plan(resources, plan);
-    startup::plan(resources, planning.host.facts(), plan);
+    plan_group(planning, plan);
+    memory::plan_tasks(resources, planning.host.facts(), plan);
     delegate::plan(resources, plan);
     oom::plan(resources, plan);
     Ok(())
+}
+
+/// What services and slices have in the same way.
+pub(super) fn plan_group(planning: &Planning<'_>, plan: &mut ExecPlan) {
+    let (resources, facts) = (&planning.unit.service.resources, planning.host.facts());
+    plan.cgroup.settings = resources.values.clone();
+    plan.cgroup.hints = resources.hints.clone();
+    plan.cgroup.devices = resources.devices.clone();
+    memory::plan(resources, facts, plan);
+    cpu::plan(resources, plan);
+    startup::plan(resources, facts, plan);
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `SocketBindAllow=`, `SocketBindDeny=`, `RestrictNetworkInterfaces=`: ports and links of a service,
+//! `SocketBindAllow=`, `SocketBindDeny=`, `RestrictNetworkInterfaces=`: ports and links of a service or slice,
 //! systemd.resource-control(5).
 
 use serde::{Deserialize, Serialize};

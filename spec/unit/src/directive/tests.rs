@@ -101,12 +101,11 @@ fn every_row_is_documented_once() {
             "{}",
             row.name
         );
-        assert!(["Unit", "Service", "Install"].contains(&row.section));
+        assert!(["Unit", "Service", "Slice", "Mount", "Install"].contains(&row.section));
     }
-    assert!(
-        markdown()
-            .contains("| Service | MemoryMax | BYTES\\|PERCENT\\|infinity | honoured, confines |")
-    );
+    assert!(markdown().contains(
+        "| Service, Slice | MemoryMax | BYTES\\|PERCENT\\|infinity | honoured, confines |"
+    ));
 }
 
 #[test]
@@ -126,7 +125,10 @@ fn a_bare_service_becomes_a_bare_plan() {
     let variables: Vec<&str> = plan.environment.keys().map(String::as_str).collect();
     assert_eq!(variables, ["PATH", "USER"]);
     assert_eq!(plan.credentials, None);
-    assert_eq!(plan.cgroup.path, "system.slice/etcd@a.service");
+    assert_eq!(
+        plan.cgroup.path,
+        "system.slice/system-etcd.slice/etcd@a.service"
+    );
     assert_eq!(plan.cgroup.hints["pids.max"], "150");
     assert_eq!(
         (plan.stdio.input, plan.stdio.output),

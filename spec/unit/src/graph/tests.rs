@@ -32,11 +32,13 @@ fn graph(units: &[(&str, &str)], root: &str) -> Graph {
     graph
 }
 
+/// Jobs by name, without those of the slices that the services are in.
 fn jobs(graph: &Graph, transaction: &Transaction) -> Vec<(String, JobKind)> {
     let mut jobs: Vec<_> = transaction
         .jobs
         .iter()
         .map(|(id, kind)| (graph.name(*id), *kind))
+        .filter(|(name, _)| !name.ends_with(".slice"))
         .collect();
     jobs.sort_by(|left, right| left.0.cmp(&right.0));
     jobs
@@ -137,7 +139,8 @@ fn units_in_conflict_do_not_start_together() {
         ("c.service", ""),
     ];
     let graph_wanted = graph(&wanted, "a.target");
-    assert_eq!(graph_wanted.start(0, NONE).unwrap().jobs.len(), 2);
+    let transaction = graph_wanted.start(0, NONE).unwrap();
+    assert_eq!(jobs(&graph_wanted, &transaction).len(), 2);
     let required = [
         ("a.target", "Requires=b.service c.service"),
         ("b.service", "Conflicts=c.service"),
@@ -223,7 +226,7 @@ fn a_cycle_is_told_with_files_and_lines_and_broken_once() {
         ("c.service", "Before=x.service\nAfter=a.service"),
     ];
     let graph = graph(&units, "a.service");
-    let ids: BTreeSet<UnitId> = (0..3).collect();
+    let ids: BTreeSet<UnitId> = graph.units().map(|(id, _)| id).collect();
     let (broken, findings) = graph.break_cycles(&ids);
     assert_eq!((broken.len(), findings.len()), (1, 1));
     let message = &findings[0].message;
@@ -286,8 +289,10 @@ fn a_deep_chain_is_no_trouble() {
         .collect();
     units.push(("u1500.service", ""));
     let graph = graph(&units, "u0.service");
-    assert_eq!(graph.start(0, NONE).unwrap().jobs.len(), 1501);
-    assert_eq!(graph.break_cycles(&(0..1501).collect()).0.len(), 0);
+    let transaction = graph.start(0, NONE).unwrap();
+    assert_eq!(jobs(&graph, &transaction).len(), 1501);
+    let all: BTreeSet<UnitId> = graph.units().map(|(id, _)| id).collect();
+    assert_eq!(graph.break_cycles(&all).0.len(), 0);
 }
 
 #[test]
@@ -392,4 +397,31 @@ fn in_a_crowded_graph_whatever_nobody_needs_is_forgotten() {
     graph.forget_unneeded(|id| id != 0);
     let names: Vec<_> = graph.units().map(|(_, unit)| unit.name.as_str()).collect();
     assert_eq!(names, ["a.target", "b.target"]);
+}
+
+#[test]
+fn a_service_starts_after_its_slice_and_stops_with_it() {
+    let units = [
+        ("a.target", "Wants=in.service other.service"),
+        ("in.service", "\n[Service]\nSlice=x-y.slice"),
+        ("other.service", ""),
+    ];
+    let graph = graph(&units, "a.target");
+    let id = |name| graph.id(name).unwrap();
+    let transaction = graph.start(id("in.service"), NONE).unwrap();
+    let started: BTreeSet<String> = transaction.jobs.keys().map(|id| graph.name(*id)).collect();
+    let expected = ["-.slice", "in.service", "x-y.slice", "x.slice"];
+    assert_eq!(started, expected.map(String::from).into());
+    let (start, inner, outer) = (JobKind::Start, id("x-y.slice"), id("x.slice"));
+    assert!(graph.waits(id("in.service"), start, inner, start));
+    assert!(graph.waits(inner, start, outer, start));
+    let stopped = graph.stop([outer], ALL);
+    let stopped: BTreeSet<String> = stopped.jobs.keys().map(|id| graph.name(*id)).collect();
+    let expected = ["in.service", "x-y.slice", "x.slice"];
+    assert_eq!(stopped, expected.map(String::from).into());
+    let stop = JobKind::Stop;
+    assert!(
+        graph.waits(outer, stop, id("in.service"), stop)
+            || graph.waits(inner, stop, id("in.service"), stop)
+    );
 }

@@ -244,5 +244,63 @@ fn default_dependencies_are_added_unless_switched_off() {
         unit.dependencies
             .has(Relation::Conflicts, "shutdown.target")
     );
-    assert_eq!(load(&files, "b.service").unit.dependencies.list, []);
+    let on: Vec<String> = load(&files, "b.service")
+        .unit
+        .dependencies
+        .list
+        .into_iter()
+        .map(|dependency| dependency.on)
+        .collect();
+    assert_eq!(
+        on,
+        ["system.slice", "system.slice"],
+        "its slice in any case"
+    );
+}
+
+#[test]
+fn a_slice_needs_no_file_and_has_its_drop_ins() {
+    let files = [
+        ("a-b.slice.d/10.conf", "[Slice]\nCPUWeight=7\n"),
+        ("a-.slice.d/10.conf", "[Slice]\nCPUWeight=8\n"),
+        ("a-.slice.d/20.conf", "[Slice]\nTasksMax=9\n"),
+    ];
+    let loaded = load(&files, "a-b.slice");
+    let unit = loaded.unit;
+    assert_eq!((loaded.findings, unit.load), (vec![], LoadState::Loaded));
+    assert_eq!(unit.service.resources.hints["cpu.weight"], "7");
+    assert_eq!(unit.drop_ins.len(), 2);
+    assert!(unit.dependencies.has(Relation::Requires, "a.slice"));
+    assert!(unit.dependencies.has(Relation::After, "a.slice"));
+    assert!(
+        unit.dependencies
+            .has(Relation::Conflicts, "shutdown.target")
+    );
+    let root = load(&[], "-.slice").unit;
+    assert!(root.is_perpetual() && root.dependencies.list.is_empty());
+    let system = load(&[], "system.slice").unit;
+    assert!(system.is_perpetual() && !system.dependencies.default);
+    assert!(system.dependencies.has(Relation::Requires, "-.slice"));
+    for name in ["a--b.slice", "a-.slice", "a@b.slice"] {
+        let unit = load(&[], name).unit;
+        assert_eq!(unit.load, LoadState::BadSetting, "{name}");
+    }
+}
+
+#[test]
+fn an_instance_is_in_the_slice_of_its_template() {
+    let files = [
+        ("pg-x@.service", "[Service]\nExecStart=/bin/a\n"),
+        (
+            "in@.service",
+            "[Service]\nExecStart=/bin/a\nSlice=task.slice\n",
+        ),
+    ];
+    let unit = load(&files, "pg-x@1.service").unit;
+    assert!(
+        unit.dependencies
+            .has(Relation::Requires, "system-pg\\x2dx.slice")
+    );
+    let unit = load(&files, "in@1.service").unit;
+    assert!(unit.dependencies.has(Relation::After, "task.slice"));
 }

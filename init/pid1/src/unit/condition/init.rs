@@ -80,7 +80,7 @@ fn has_controllers(wanted: &str, present: &str) -> bool {
         "v1" => false,
         wanted => wanted
             .split_ascii_whitespace()
-            .filter(|name| crate::cgroup::CONTROLLERS.contains(name))
+            .filter(|name| crate::cgroup::controller::ALL.contains(name))
             .all(|name| present.split_ascii_whitespace().any(|own| own == name)),
     }
 }

@@ -3,10 +3,12 @@
 use spec_unit::directive::action::{Action, Actions};
 use spec_unit::directive::dependency::Relation;
 use spec_unit::graph::{JobKind, UnitId};
+use spec_unit::name::UnitType;
 
 use super::super::state::{Active, Outcome, Phase};
 use super::super::supervise::{Host as _, Timer};
 use super::Supervisor;
+use super::devices::TIMEOUT_US;
 
 impl Supervisor {
     /// FailureAction= and SuccessAction=.
@@ -68,8 +70,13 @@ impl Supervisor {
 
     /// Sets the clock of a job whose turn it is, if that is sooner.
     pub(super) fn time_running_job(&mut self, id: UnitId) {
-        let unit = self.graph.unit(id);
-        let Some(span) = unit.and_then(|unit| unit.actions.running_us()) else {
+        let Some(unit) = self.graph.unit(id) else {
+            return;
+        };
+        let given = unit.actions.job_running_us.is_some() || unit.actions.job_us.is_some();
+        let device = unit.kind == UnitType::Device && !given;
+        let span = unit.actions.running_us();
+        let Some(span) = span.or(device.then_some(TIMEOUT_US)) else {
             return;
         };
         let at = self.host.now_us().saturating_add(span);

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use spec_unit::control::{ExitStatus, ShutdownAction};
 use spec_unit::directive::directory::Preserve;
 use spec_unit::graph::UnitId;
+use spec_unit::name::UnitType;
 
 use super::super::spawn::ExecOutcome;
 use super::super::state::{Phase, UnitState};
@@ -100,6 +101,9 @@ impl Supervisor {
     }
 
     fn ended(&mut self, pid: i32, id: UnitId, role: Role, status: ExitStatus) {
+        if self.is_kind(id, UnitType::Mount) {
+            return self.mount_child_ended(id, status);
+        }
         self.with_machine(id, |machine| machine.memory_changed());
         let Some(state) = self.states.get(id) else {
             return;
@@ -259,7 +263,7 @@ impl Supervisor {
     }
 
     /// The unit of a process: as registered, or by its control group.
-    fn unit_of(&self, pid: i32) -> Option<UnitId> {
+    pub(super) fn unit_of(&self, pid: i32) -> Option<UnitId> {
         if let Some((id, _)) = self.host.reaper.owner(pid) {
             return Some(id);
         }
@@ -269,9 +273,13 @@ impl Supervisor {
                 .strip_prefix(own)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        self.states
-            .iter()
-            .position(|state| state.cgroup.as_deref().is_some_and(within))
+        // A unit's group is in that of its slice.
+        let owners = self.states.iter().enumerate();
+        let owners = owners.filter_map(|(id, state)| Some((id, state.cgroup.as_deref()?)));
+        owners
+            .filter(|(_, own)| within(own))
+            .max_by_key(|(_, own)| own.len())
+            .map(|(id, _)| id)
     }
 
     /// A service names its main process, which must be one of its own.

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use spec_unit::control::ShutdownAction;
 use spec_unit::directive::action::{Action, Haste};
 use spec_unit::graph::{JobKind, Transaction, UnitId};
+use spec_unit::name::UnitType;
+use spec_unit::unit::Unit;
 
 use super::super::job::Job;
 use super::super::state::Phase;
@@ -64,9 +66,10 @@ impl Supervisor {
         }
         self.set_starting(true);
         let up = |id: &UnitId| !matches!(self.phase(*id), Phase::Dead | Phase::Failed);
-        let jobs = self
-            .graph
-            .units()
+        let device = |unit: &Unit| unit.kind == UnitType::Device;
+        let stays = |unit: &Unit| unit.is_perpetual() || device(unit) || Self::is_of_the_boot(unit);
+        let units = self.graph.units().filter(|(_, unit)| !stays(unit));
+        let jobs = units
             .map(|(id, _)| id)
             .filter(up)
             .map(|id| (id, JobKind::Stop))

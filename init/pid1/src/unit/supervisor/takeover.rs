@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{OwnedFd, RawFd};
 
 use serde::{Deserialize, Serialize};
+use spec_unit::device::Device;
 use spec_unit::plan::filter::Filters;
 
 use super::super::job::Job;
@@ -26,7 +27,7 @@ mod resume;
 pub(super) use mirrored::Mirrored;
 
 /// Version of the mirror: an image does not read another one's.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// What the supervisor has for a unit beside its state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -97,6 +98,7 @@ enum Line<'a> {
     Unit(&'a str, &'a UnitState, &'a Around),
     Gone(&'a str),
     Rest(&'a Rest),
+    Devices(&'a [&'a Device]),
 }
 
 #[derive(Deserialize)]
@@ -105,6 +107,7 @@ enum ReadLine {
     Unit(String, Box<UnitState>, Box<Around>),
     Gone(String),
     Rest(Box<Rest>),
+    Devices(Vec<Device>),
 }
 
 /// What a mirror says.
@@ -112,6 +115,7 @@ enum ReadLine {
 pub(crate) struct State {
     units: BTreeMap<String, (UnitState, Around)>,
     rest: Rest,
+    devices: Vec<Device>,
 }
 
 impl State {
@@ -134,6 +138,7 @@ impl State {
                 }
                 ReadLine::Gone(name) => drop(state.units.remove(&name)),
                 ReadLine::Rest(rest) => state.rest = *rest,
+                ReadLine::Devices(devices) => state.devices = devices,
             }
         }
         match state.rest.version {

@@ -10,9 +10,12 @@ use spec_unit::unit::Unit;
 
 use super::*;
 
+mod devices;
 mod heard;
+mod mounts;
 mod propagation;
 mod requests;
+mod slices;
 mod stored;
 
 pub(super) struct Node {

@@ -127,6 +127,10 @@ pub(super) fn plan(resources: &Resources, facts: &Facts, plan: &mut ExecPlan) {
         let value = written(amount, whole);
         plan.cgroup.settings.insert(file.clone(), value);
     }
+}
+
+/// TasksMax= of a service that does not say; a slice has no limit of its own then.
+pub(super) fn plan_tasks(resources: &Resources, facts: &Facts, plan: &mut ExecPlan) {
     if !resources.amounts.contains_key(TASKS) {
         let value = written(&DEFAULT_TASKS, facts.tasks);
         plan.cgroup.hints.insert(TASKS.into(), value);

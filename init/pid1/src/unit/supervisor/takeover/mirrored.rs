@@ -31,6 +31,8 @@ pub(in super::super) struct Mirrored {
     pub(super) mirror: Option<Mirror>,
     seen: Vec<Option<Seen>>,
     rest: Option<Rest>,
+    /// The line of the devices, and which version of their table it shows.
+    devices: (u64, Vec<u8>),
     armed: bool,
     /// When all units were looked at last, CLOCK_MONOTONIC.
     looked_us: u64,
@@ -78,8 +80,11 @@ impl Mirrored {
         let units = self.seen.iter().flatten();
         let lines = units.map(|seen| Line::Unit(&seen.name, &seen.state, &seen.around));
         let lines = lines.chain(self.rest.as_ref().map(Line::Rest));
-        let lines: std::result::Result<Vec<_>, _> =
-            lines.map(|line| serde_json::to_vec(&line)).collect();
+        let devices = Some(self.devices.1.clone()).filter(|line| !line.is_empty());
+        let lines: std::result::Result<Vec<_>, _> = lines
+            .map(|line| serde_json::to_vec(&line))
+            .chain(devices.map(Ok))
+            .collect();
         let Some(mirror) = &mut self.mirror else {
             return;
         };
@@ -227,6 +232,7 @@ impl Supervisor {
     /// What belongs to no unit; and the mirror as a whole.
     fn mirror_others(&mut self) {
         self.mirror_rest(Vec::new());
+        self.mirror_devices();
         let Some(mirror) = &self.mirrored.mirror else {
             return;
         };
@@ -237,6 +243,18 @@ impl Supervisor {
         if mirror.is_long() {
             self.mirrored.rewrite();
         }
+    }
+
+    /// The table of devices, when it has changed.
+    fn mirror_devices(&mut self) {
+        let devices = &self.host.devices;
+        if self.mirrored.devices.0 == devices.version {
+            return;
+        }
+        let line = Line::Devices(&devices.all());
+        let text = serde_json::to_vec(&line).unwrap_or_default();
+        self.mirrored.append(&line);
+        self.mirrored.devices = (devices.version, text);
     }
 
     fn mirror_rest(&mut self, clients: Vec<ClientRecord>) {

@@ -3,14 +3,14 @@
 use std::os::fd::{OwnedFd, RawFd};
 
 use spec_unit::graph::UnitId;
-use spec_unit::name::UnitName;
+use spec_unit::name::{UnitName, UnitType};
 use spec_unit::unit::Unit;
 
+use super::super::super::devices::Devices;
 use super::super::super::job::Job;
 use super::super::super::spawn::{ExecReport, Shared};
 use super::super::super::state::UnitState;
 use super::super::super::supervise::Host as _;
-use super::super::super::transient;
 use super::super::{Config, Supervisor, node, say};
 use super::{Around, Descriptors, Process, Report, State};
 use crate::error::Result;
@@ -21,7 +21,11 @@ use crate::reap;
 impl Supervisor {
     /// Goes on with what another image, or a supervisor before, has left.
     pub(crate) fn resume(config: &Config, state: State, fds: &mut Descriptors) -> Result<Self> {
-        let State { units, rest } = state;
+        let State {
+            units,
+            rest,
+            devices,
+        } = state;
         let mut take = |number: Option<RawFd>| number.and_then(|number| fds.remove(&number));
         let (notify, control) = (take(rest.notify), take(rest.control));
         let mut supervisor = Self::open_with(config, notify, control)?;
@@ -32,6 +36,7 @@ impl Supervisor {
             host.removers.again(pid, uid, name);
         }
         host.cgroups.starting = rest.starting;
+        supervisor.host.devices = Devices::resume(devices);
         supervisor.shutdown = rest.shutdown;
         supervisor.mirrored.crashes_us = rest.crashes_us;
         for (name, (state, _)) in &units {
@@ -58,6 +63,7 @@ impl Supervisor {
         for (id, _) in jobs.iter().filter(|(_, job)| job.running) {
             supervisor.settle_job(*id, supervisor.phase(*id));
         }
+        supervisor.mounts_changed();
         // What has ended and changed meanwhile nobody tells of.
         supervisor.unreaped = true;
         supervisor.host.cgroups.unseen = true;
@@ -76,10 +82,9 @@ impl Supervisor {
                 Err(message) => crate::error!("{name} cannot be loaded again: {message}"),
             }
         }
-        let unit = if is_plan {
-            transient::transient(name, state.asked_by)
-        } else {
-            Unit::new(name, parsed.kind)
+        let unit = match &state.plan {
+            Some(plan) => self.transient_in(name, state.asked_by, &plan.cgroup.path),
+            None => Unit::new(name, parsed.kind),
         };
         if let Err(message) = self.graph.insert(unit) {
             crate::error!("{name}: {message}");
@@ -127,7 +132,11 @@ impl Supervisor {
             if let Some(filters) = around.held {
                 host.held.insert(group.clone(), filters);
             }
-            if let Err(cause) = host.cgroups.watch_again(group) {
+            let kind = self.graph.unit(id).map(|unit| unit.kind);
+            // A slice is down when it was told to stop, not when its last process has ended.
+            if kind != Some(UnitType::Slice)
+                && let Err(cause) = host.cgroups.watch_again(group)
+            {
                 crate::debug!("{group}: {cause}; it is not watched");
             }
         }

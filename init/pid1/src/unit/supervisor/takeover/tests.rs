@@ -377,3 +377,34 @@ fn too_many_crashes_end_in_a_reboot_and_old_ones_do_not_count() {
     assert!(state.note_crash(9).unwrap_err().contains("10 minutes"));
     assert_eq!(state.note_crash(CRASH_WINDOW_US + 100), Ok(()));
 }
+
+#[test]
+fn devices_are_known_over_a_reexecution_without_being_told_again() {
+    use spec_unit::device::{Device, Telling};
+    for planned in [true, false] {
+        let mut node = with_files(&[(
+            "a.target",
+            "[Unit]\nDefaultDependencies=no\nBindsTo=dev-vda.device\nAfter=dev-vda.device\n",
+        )]);
+        let disk = Device {
+            path: "/devices/virtio1/block/vda".into(),
+            names: vec!["/dev/vda".into()],
+        };
+        node.start("a.target");
+        let told = node
+            .supervisor
+            .hear_devices(Telling::Changes, vec![disk.clone()], &[]);
+        assert_eq!(told, Ok(()));
+        node.supervisor.run_jobs();
+        assert_eq!(node.phase("a.target"), Phase::Active);
+        reexecute(&mut node, planned);
+        assert_eq!(node.phase("dev-vda.device"), Phase::Plugged);
+        assert!(node.supervisor.host.devices.has("dev-vda.device"));
+        let gone = node
+            .supervisor
+            .hear_devices(Telling::Changes, vec![], &[disk.path]);
+        assert_eq!(gone, Ok(()));
+        node.supervisor.run_jobs();
+        assert_eq!(node.phase("a.target"), Phase::Dead);
+    }
+}
