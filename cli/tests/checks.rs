@@ -279,10 +279,11 @@ fn what_a_unit_checks_it_sets_and_its_partners_set() {
     let mut wrong = Vec::new();
     for (name, text) in &units {
         let own = name.trim_end_matches(".service");
-        // Its partners are named after it, or after it with another beginning.
+        // Its partners are named after it, or after it with another beginning; or it is in them.
+        let is_in = |slice: &str| text.contains(&format!("\nSlice={slice}\n"));
         let family: String = units
             .iter()
-            .filter(|(other, _)| other.contains(own))
+            .filter(|(other, _)| other.contains(own) || is_in(other))
             .map(|(_, text)| text.as_str())
             .collect();
         for checked in checked(text) {
