@@ -54,12 +54,32 @@ pub(crate) struct Birth<'a> {
 /// `body` runs between clone and exec: it must not allocate or lock, and ends in exec or exit.
 pub(crate) fn child(birth: Birth<'_>, body: impl FnOnce()) -> io::Result<Child> {
     let mut pidfd: libc::c_int = -1;
+    let pid = clone3(birth, Some(&mut pidfd), body)?;
+    // SAFETY: CLONE_PIDFD wrote a new descriptor that nobody else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Child { pid, pidfd })
+}
+
+/// The same without a descriptor of the child, which every child born later would have to close: its number is its own
+/// until its parent collects it.
+pub(crate) fn numbered(birth: Birth<'_>, body: impl FnOnce()) -> io::Result<i32> {
+    clone3(birth, None, body)
+}
+
+fn clone3(
+    birth: Birth<'_>,
+    pidfd: Option<&mut libc::c_int>,
+    body: impl FnOnce(),
+) -> io::Result<i32> {
     let mut args = CloneArgs {
-        flags: libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND,
-        pidfd: (&raw mut pidfd) as u64,
+        flags: CLONE_CLEAR_SIGHAND,
         exit_signal: libc::SIGCHLD as u64,
         ..CloneArgs::default()
     };
+    if let Some(pidfd) = pidfd {
+        args.flags |= libc::CLONE_PIDFD as u64;
+        args.pidfd = (&raw mut *pidfd) as u64;
+    }
     if birth.own_processes {
         args.flags |= libc::CLONE_NEWPID as u64;
     }
@@ -79,14 +99,7 @@ pub(crate) fn child(birth: Birth<'_>, body: impl FnOnce()) -> io::Result<Child> 
             // SAFETY: ends the child at once, should `body` have returned.
             unsafe { libc::_exit(255) }
         }
-        1.. => {
-            // SAFETY: CLONE_PIDFD wrote a new descriptor that nobody else owns.
-            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            Ok(Child {
-                pid: pid as i32,
-                pidfd,
-            })
-        }
+        1.. => Ok(pid as i32),
         _ => Err(io::Error::last_os_error()),
     }
 }

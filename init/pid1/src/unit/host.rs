@@ -78,7 +78,8 @@ pub(crate) struct NodeHost {
     accounts: node::AccountFiles,
     /// Users made up for one run.
     pub(super) users: DynamicUsers,
-    /// Processes of units, each as itself: a number may be used anew.
+    /// Processes of units that are no children of ours, or were not made here, each as itself: its number may be used
+    /// anew, which that of a child is not before the reaper collects it.
     pub(crate) pidfds: BTreeMap<i32, OwnedFd>,
     /// Children that empty runtime folders, and which.
     pub(super) emptiers: BTreeMap<i32, String>,
@@ -208,17 +209,16 @@ impl NodeHost {
     /// Waits for a child's report and its end. One whose report could not be heard ends here: a start that waits for
     /// it would hang.
     fn take(&mut self, spawned: Spawned, id: UnitId, role: Role) -> Result<i32, String> {
-        let Spawned { child, report } = spawned;
-        let source = Source::Exec(child.pid.unsigned_abs());
+        let Spawned { pid, report } = spawned;
+        let source = Source::Exec(pid.unsigned_abs());
         // It closes at exec at the latest; what it says before can wait.
         if let Err(cause) = self.events.add_hang_up(&report.socket, source) {
-            let _ = rustix::process::pidfd_send_signal(&child.pidfd, Signal::KILL);
+            crate::sys::signal::send(pid, libc::SIGKILL);
             return Err(format!("process: its report cannot be heard: {cause}"));
         }
-        self.reaper.register(child.pid, (id, role));
-        self.pidfds.insert(child.pid, child.pidfd);
-        self.reports.insert(child.pid, (id, report));
-        Ok(child.pid)
+        self.reaper.register(pid, (id, role));
+        self.reports.insert(pid, (id, report));
+        Ok(pid)
     }
 
     /// What was handed over for a unit is of no more use.
@@ -709,7 +709,7 @@ mod tests {
             spawn::spawn(&plan, "a.service", None, &[], &UnitNamespaces::default()).unwrap();
         // epoll takes no regular files.
         spawned.report.socket = tempfile::tempfile().unwrap().into();
-        let pid = Pid::from_raw(spawned.child.pid).unwrap();
+        let pid = Pid::from_raw(spawned.pid).unwrap();
         let refused = host.take(spawned, 0, Role::Main).unwrap_err();
         assert!(refused.contains("cannot be heard"), "{refused}");
         let status = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());

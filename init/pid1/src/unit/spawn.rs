@@ -27,8 +27,8 @@ pub(crate) use step::{Failure, Step, perform};
 /// A child whose program may not run yet.
 #[derive(Debug)]
 pub(crate) struct Spawned {
-    /// The process.
-    pub(crate) child: sys::clone::Child,
+    /// The process, whose number is its own until PID 1 collects it.
+    pub(crate) pid: i32,
     /// Ends at exec; before that, what failed.
     pub(crate) report: ExecReport,
 }
@@ -85,14 +85,14 @@ fn carry_out(
         own_processes: plan.namespaces.processes,
         ..Birth::default()
     };
-    let child = sys::clone::child(birth, || {
+    let pid = sys::clone::numbered(birth, || {
         let failed = perform(&mut kernel, &mut steps).err();
         let (step, failure) = failed.unwrap_or((u32::MAX, Failure(0)));
         let code = names.get(step as usize).map_or(255, |(_, code)| *code);
         sys::child::fail(write.as_raw_fd(), step, failure, code)
     })?;
     Ok(Spawned {
-        child,
+        pid,
         report: ExecReport {
             socket: read,
             namespaces: Vec::new(),

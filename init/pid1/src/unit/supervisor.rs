@@ -31,6 +31,9 @@ use crate::protocol::Control;
 pub(super) use mounts::mounted;
 pub(crate) use takeover::State;
 
+/// Jobs begun in a turn, so that a transaction of many takes turns with everything else.
+const JOBS: usize = 8;
+
 /// All units and what they are supervised with.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
@@ -46,6 +49,8 @@ pub(crate) struct Supervisor {
     upheld: BTreeSet<UnitId>,
     /// Processes that have ended may wait to be collected, and no signal will tell.
     unreaped: bool,
+    /// Jobs whose turn it is wait for the next turn.
+    jobs_wait: bool,
     /// When the groups are looked at again that could not be read.
     look_again_us: Option<u64>,
     /// What units have made PID 1 say.
@@ -109,6 +114,7 @@ impl Supervisor {
             shutdown: None,
             upheld: BTreeSet::new(),
             unreaped: false,
+            jobs_wait: false,
             look_again_us: None,
             complaints: complaint::Complaints::default(),
             reexecute: false,
@@ -226,8 +232,18 @@ impl Supervisor {
         }
     }
 
+    /// Of many a part: what has happened meanwhile is heard between them, and each child is born with the descriptors
+    /// that its elders' reports keep open.
     fn run_ready_jobs(&mut self) {
-        while let Some((id, kind)) = self.jobs.next(&self.graph) {
+        self.jobs_wait = false;
+        for begun in 0.. {
+            if begun >= JOBS {
+                self.jobs_wait = true;
+                return;
+            }
+            let Some((id, kind)) = self.jobs.next(&self.graph) else {
+                break;
+            };
             self.time_running_job(id);
             match kind {
                 JobKind::Start => self.run_start(id),
@@ -536,7 +552,7 @@ impl Supervisor {
 
     /// How long nothing is to be done, at most `longest`, unless something happens.
     fn idle(&self, longest: Duration) -> Duration {
-        if self.unreaped || self.reexecute || self.host.cgroups.unseen {
+        if self.unreaped || self.jobs_wait || self.reexecute || self.host.cgroups.unseen {
             return Duration::ZERO;
         }
         let now = self.host.now_us();

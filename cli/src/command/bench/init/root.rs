@@ -23,6 +23,9 @@ const COMMAND_LINE: &str = "no_timer_check panic=-1";
 /// The only recipe of its own that a node needs here: nothing but PID 1 runs.
 const RECIPE: &str = "base";
 
+/// What the recipe starts with the system beside PID 1. The roots of the others bring neither a log nor a device service.
+const BESIDE: [&str; 2] = ["bedplate-device.service", "bedplate-journal.service"];
+
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Init {
@@ -186,6 +189,10 @@ impl<'a> Roots<'a> {
             std::os::unix::fs::symlink(format!("../{file}"), &link)
                 .context(format!("cannot make {}", link.display()))?;
         }
+        let recipe = below.join("recipes").join(format!("{RECIPE}.toml"));
+        let told = || format!("cannot change {}", recipe.display());
+        let text = std::fs::read_to_string(&recipe).context(told())?;
+        put(&recipe, alone(&text).as_bytes())?;
         let bytes = std::fs::read(&self.program).map_err(Error::failed)?;
         let program = overlay.join("bench/node");
         put(&program, &bytes)?;
@@ -193,7 +200,7 @@ impl<'a> Roots<'a> {
         let out = below.join("image");
         image::build(
             &BuildRequest {
-                recipe: below.join("recipes").join(format!("{RECIPE}.toml")),
+                recipe,
                 lock: None,
                 out: out.clone(),
                 formats: vec![Format::Pxe],
@@ -282,6 +289,13 @@ const SYSTEMD_TARGETS: [(&str, &str); 8] = [
          After=shutdown.target umount.target final.target\nSuccessAction=poweroff-force\n",
     ),
 ];
+
+/// A recipe without what runs beside PID 1 from the start.
+fn alone(recipe: &str) -> String {
+    let beside = |line: &&str| BESIDE.iter().any(|name| line.contains(name));
+    let kept = recipe.lines().filter(|line| !beside(line));
+    kept.flat_map(|line| [line, "\n"]).collect()
+}
 
 /// The unit files of a run, the same for both inits that read such.
 fn unit_files(services: u32) -> [(&'static str, String); 2] {
@@ -389,6 +403,13 @@ mod tests {
         ] {
             assert!(!wanted(path), "{path}");
         }
+    }
+
+    #[test]
+    fn a_node_runs_nothing_beside_pid_1() {
+        let recipe = include_str!("../../../../../recipes/base.toml");
+        let lines = |text: &str| text.lines().count();
+        assert_eq!(lines(&alone(recipe)), lines(recipe) - BESIDE.len());
     }
 
     #[test]

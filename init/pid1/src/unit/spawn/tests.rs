@@ -170,8 +170,8 @@ fn a_slot_that_was_not_handed_over_is_refused() {
     assert!(steps(&plan, "a.service", &[], &none()).is_err());
 }
 
-fn wait(child: &sys::clone::Child) -> nix::sys::wait::WaitStatus {
-    nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(child.pid), None).unwrap()
+fn wait(pid: i32) -> nix::sys::wait::WaitStatus {
+    nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap()
 }
 
 fn outcome(report: &mut ExecReport) -> ExecOutcome {
@@ -215,7 +215,7 @@ fn a_child_that_asks_for_more_open_files_than_there_are_gets_the_most() {
     let mut spawned = spawn(&plan, "a.service", None, &[], &none()).unwrap();
     assert_eq!(outcome(&mut spawned.report), ExecOutcome::Runs);
     assert!(matches!(
-        wait(&spawned.child),
+        wait(spawned.pid),
         nix::sys::wait::WaitStatus::Exited(_, 0)
     ));
 }
@@ -243,7 +243,7 @@ fn a_real_child_runs_with_its_variables_streams_and_descriptors() {
     let mut spawned = spawn(&plan, "a.service", None, &fds, &none()).unwrap();
     assert_eq!(outcome(&mut spawned.report), ExecOutcome::Runs);
     assert!(matches!(
-        wait(&spawned.child),
+        wait(spawned.pid),
         nix::sys::wait::WaitStatus::Exited(_, 0)
     ));
     assert_eq!(
@@ -270,7 +270,7 @@ fn a_missing_program_is_told_with_its_name() {
         "{message}"
     );
     assert!(matches!(
-        wait(&spawned.child),
+        wait(spawned.pid),
         nix::sys::wait::WaitStatus::Exited(_, 203)
     ));
 }

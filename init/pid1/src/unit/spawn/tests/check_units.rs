@@ -56,7 +56,7 @@ fn passes(plan: &ExecPlan) -> bool {
     let mut spawned = spawn(plan, "a.service", None, &[], &none()).unwrap();
     assert_eq!(outcome(&mut spawned.report), ExecOutcome::Runs);
     matches!(
-        wait(&spawned.child),
+        wait(spawned.pid),
         nix::sys::wait::WaitStatus::Exited(_, 0)
     )
 }

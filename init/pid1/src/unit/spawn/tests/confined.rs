@@ -37,7 +37,7 @@ fn run_with(plan: &ExecPlan, shared: &mut UnitNamespaces) -> Result<i32, String>
     for (kind, fd) in spawned.report.namespaces.drain(..) {
         shared.keep(kind, fd);
     }
-    match (outcome, wait(&spawned.child)) {
+    match (outcome, wait(spawned.pid)) {
         (ExecOutcome::Failed(message), _) => Err(message),
         (_, nix::sys::wait::WaitStatus::Exited(_, code)) => Ok(code),
         (_, other) => Err(format!("{other:?}")),

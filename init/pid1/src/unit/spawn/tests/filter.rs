@@ -31,7 +31,7 @@ fn filtered(script: &str, seccomp: Seccomp) -> ExecPlan {
 fn run(plan: &ExecPlan) -> WaitStatus {
     let mut spawned = spawn(plan, "a.service", None, &[], &none()).unwrap();
     assert_eq!(outcome(&mut spawned.report), ExecOutcome::Runs);
-    wait(&spawned.child)
+    wait(spawned.pid)
 }
 
 fn exits(script: &str, seccomp: Seccomp) -> Option<i32> {
@@ -151,7 +151,7 @@ fn a_program_that_is_missing_is_told_from_within_the_narrowest_filter() {
         panic!("it ran")
     };
     assert!(message.contains("execution: No such file"), "{message}");
-    assert!(matches!(wait(&spawned.child), WaitStatus::Exited(_, 203)));
+    assert!(matches!(wait(spawned.pid), WaitStatus::Exited(_, 203)));
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn without_privileges_a_filter_is_refused_with_its_exit_code() {
         panic!("it ran")
     };
     assert!(message.contains("system call filter"), "{message}");
-    assert!(matches!(wait(&spawned.child), WaitStatus::Exited(_, 228)));
+    assert!(matches!(wait(spawned.pid), WaitStatus::Exited(_, 228)));
 }
 
 fn of_user(seccomp: Seccomp) -> ExecPlan {

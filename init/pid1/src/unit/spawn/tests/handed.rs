@@ -23,7 +23,7 @@ fn run(plan: &ExecPlan, fds: Vec<OwnedFd>) -> Result<i32, String> {
     let fds: Vec<OwnedFd> = lifted.collect::<io::Result<_>>().unwrap();
     let mut spawned = spawn(plan, "a.service", None, &fds, &none()).unwrap();
     drop(fds);
-    match (outcome(&mut spawned.report), wait(&spawned.child)) {
+    match (outcome(&mut spawned.report), wait(spawned.pid)) {
         (ExecOutcome::Failed(message), _) => Err(message),
         (_, nix::sys::wait::WaitStatus::Exited(_, code)) => Ok(code),
         (_, other) => Err(format!("{other:?}")),
@@ -212,7 +212,7 @@ fn what_a_task_mounts_in_a_copy_of_a_shared_folder_is_not_seen_outside() {
     let mut spawned = spawn(&plan, "a.service", None, &lifted, &super::none()).unwrap();
     let outcome = outcome(&mut spawned.report);
     let during = seen();
-    let ended = wait(&spawned.child);
+    let ended = wait(spawned.pid);
     umount2(&path, MntFlags::MNT_DETACH).unwrap();
     assert_eq!(outcome, ExecOutcome::Runs);
     assert_eq!(during, 0);

@@ -28,7 +28,7 @@ fn told(script: &str, change: impl FnOnce(&mut ExecPlan)) -> Result<String, Stri
     change(&mut plan);
     let mut spawned = spawn(&plan, "a.service", None, &[], &none()).unwrap();
     let outcome = outcome(&mut spawned.report);
-    let ended = wait(&spawned.child);
+    let ended = wait(spawned.pid);
     match outcome {
         ExecOutcome::Failed(message) => Err(format!("{message}: {ended:?}")),
         _ => Ok(fs::read_to_string(out).unwrap()),
@@ -318,12 +318,12 @@ fn an_idle_program_runs_once_it_may() {
     rustix::io::write(&idle, &1u64.to_ne_bytes()).unwrap();
     for mut spawned in waits {
         assert_eq!(outcome(&mut spawned.report), ExecOutcome::Runs);
-        assert!(matches!(wait(&spawned.child), WaitStatus::Exited(_, 0)));
+        assert!(matches!(wait(spawned.pid), WaitStatus::Exited(_, 0)));
     }
     let waits = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
     let spawned = spawn_after(&plan, "a.service", None, &[], &none(), &[waits.as_fd()]).unwrap();
-    assert!(crate::sys::signal::send(spawned.child.pid, libc::SIGTERM));
-    let ended = wait(&spawned.child);
+    assert!(crate::sys::signal::send(spawned.pid, libc::SIGTERM));
+    let ended = wait(spawned.pid);
     assert!(
         matches!(ended, WaitStatus::Signaled(_, _, _)),
         "it can be stopped: {ended:?}"
@@ -377,8 +377,8 @@ fn a_terminal_is_made_ready_and_belongs_to_one_session() {
         let forced = told("echo own > /dev/tty; echo $?", on_tty(Taken::Force));
         assert_eq!(forced.unwrap(), "0\n");
     }
-    assert!(crate::sys::signal::send(holder.child.pid, libc::SIGKILL));
-    wait(&holder.child);
+    assert!(crate::sys::signal::send(holder.pid, libc::SIGKILL));
+    wait(holder.pid);
 }
 
 #[test]
