@@ -212,7 +212,7 @@ class Machine:
 
     TICK = 0.01
     # Shorter is no stand.
-    LEAST = 0.03
+    LEAST = 0.01
 
     def __init__(self):
         self.stands = []
@@ -238,19 +238,23 @@ class Machine:
             last = now
 
     def stood(self, begin, end):
-        """For how many seconds of a time it stood, all processors together."""
+        """For how many seconds of a time a processor of it stood."""
         try:
             self.stands += [[float(word) for word in line.split()] for line in os.read(self.news, 1 << 16).splitlines()]
         except BlockingIOError:
             pass
         # Nobody asks for what is long over.
         self.stands = [stand for stand in self.stands if stand[1] > begin]
-        return sum(max(0, min(end, last) - max(begin, first)) for first, last in self.stands)
+        stood, until = 0, begin
+        for first, last in sorted(self.stands):
+            first, last = max(first, until), min(last, end)
+            stood, until = stood + max(0, last - first), max(until, last)
+        return stood
 
 
-def waited(pid):
-    """For how many seconds a process was ready to run and did not, since it began."""
-    return int(read(f"/proc/{pid}/schedstat").split()[1]) / 1e9
+def scheduled(pid):
+    """For how many seconds a process has run, and was ready to run and did not."""
+    return [int(word) / 1e9 for word in read(f"/proc/{pid}/schedstat").split()[:2]]
 
 
 def page_reads(pid):
