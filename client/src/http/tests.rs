@@ -1,6 +1,6 @@
 //! Kept connections, and what becomes of a request when one of them ends.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
