@@ -19,6 +19,8 @@ pub const MAX_LINE: usize = 1 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request may take, unless asked otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a connection is kept for the next request: less than our servers keep it ([`crate::serve::Limits::head`]).
+const KEPT: Duration = Duration::from_secs(10);
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +79,8 @@ impl Error {
 #[derive(Debug, Clone)]
 pub struct Http {
     client: reqwest::Client,
+    /// Makes a connection for each request.
+    anew: reqwest::Client,
     base: String,
     server: String,
 }
@@ -90,21 +94,25 @@ impl Http {
     ) -> Result<Self, Error> {
         let config = tls::client_config(own, server)?;
         let label = format!("{} ({address})", server.name);
-        let client = reqwest::Client::builder()
-            .use_preconfigured_tls(config)
-            .https_only(true)
-            .http1_only()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .build()
-            .map_err(|error| Error::Connect {
-                server: label.clone(),
-                reason: innermost(&error),
-            })?;
+        let build = |keep: usize| {
+            reqwest::Client::builder()
+                .use_preconfigured_tls(config.clone())
+                .https_only(true)
+                .http1_only()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(CONNECT_TIMEOUT)
+                .pool_idle_timeout(KEPT)
+                .pool_max_idle_per_host(keep)
+                .build()
+                .map_err(|error| Error::Connect {
+                    server: label.clone(),
+                    reason: innermost(&error),
+                })
+        };
         Ok(Self {
-            client,
+            client: build(usize::MAX)?,
+            anew: build(0)?,
             base: format!("https://{address}"),
             server: label,
         })
@@ -219,6 +227,9 @@ impl Http {
         })
     }
 
+    /// Sends a request, and one that only asks a second time where the connection broke off before the answer: a server
+    /// may end one that was kept at the moment in which it is used again. What changes something is not repeated, since
+    /// nobody knows whether it was heard; if it was not sent at all, the client below takes another connection by itself.
     async fn send<B: Serialize + ?Sized>(
         &self,
         method: Method,
@@ -226,14 +237,21 @@ impl Http {
         body: Option<&B>,
         deadline: Option<Duration>,
     ) -> Result<Response, Error> {
-        let mut request = self.client.request(method, format!("{}{path}", self.base));
-        if let Some(deadline) = deadline {
-            request = request.timeout(deadline);
+        let request = |client: &reqwest::Client| {
+            let mut request = client.request(method.clone(), format!("{}{path}", self.base));
+            if let Some(deadline) = deadline {
+                request = request.timeout(deadline);
+            }
+            if let Some(body) = body {
+                request = request.json(body);
+            }
+            request.send()
+        };
+        let mut sent = request(&self.client).await;
+        if method == Method::GET && sent.as_ref().is_err_and(broke_off) {
+            sent = request(&self.anew).await;
         }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let response = request.send().await.map_err(|error| self.failed(&error))?;
+        let response = sent.map_err(|error| self.failed(&error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -291,6 +309,11 @@ impl Http {
     }
 }
 
+/// Whether a connection stood and ended before the answer.
+fn broke_off(error: &reqwest::Error) -> bool {
+    error.is_request() && !error.is_timeout() && !error.is_connect()
+}
+
 /// The last cause in the chain: "connection refused" and not "error sending request".
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut error = error;
@@ -333,3 +356,6 @@ impl<Chunk: AsRef<[u8]>> Lines<Chunk> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

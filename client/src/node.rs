@@ -228,39 +228,50 @@ pub mod blocking {
             Ok(Self { client, runtime })
         }
 
+        /// Runs a request to its end. Between two nobody looks at the connections that are kept: those that ended
+        /// meanwhile are seen first, so that no request is sent on one.
+        fn block_on<T>(&self, request: impl Future<Output = T>) -> T {
+            self.runtime.block_on(async {
+                // The runtime hears of what has come, and then those who wait for it do.
+                tokio::task::yield_now().await;
+                tokio::task::yield_now().await;
+                request.await
+            })
+        }
+
         /// `GET /v1/status`.
         pub fn status(&self) -> Result<NodeStatus, Error> {
-            self.runtime.block_on(self.client.status())
+            self.block_on(self.client.status())
         }
 
         /// `GET /v1/units`.
         pub fn units(&self) -> Result<Vec<Unit>, Error> {
-            self.runtime.block_on(self.client.units())
+            self.block_on(self.client.units())
         }
 
         /// `GET /v1/units/{name}`.
         pub fn unit(&self, name: &str) -> Result<Unit, Error> {
-            self.runtime.block_on(self.client.unit(name))
+            self.block_on(self.client.unit(name))
         }
 
         /// `POST /v1/units/{name}/start`.
         pub fn start(&self, name: &str) -> Result<(), Error> {
-            self.runtime.block_on(self.client.start(name))
+            self.block_on(self.client.start(name))
         }
 
         /// `POST /v1/units/{name}/stop`.
         pub fn stop(&self, name: &str) -> Result<(), Error> {
-            self.runtime.block_on(self.client.stop(name))
+            self.block_on(self.client.stop(name))
         }
 
         /// `POST /v1/units/{name}/restart`.
         pub fn restart(&self, name: &str) -> Result<(), Error> {
-            self.runtime.block_on(self.client.restart(name))
+            self.block_on(self.client.restart(name))
         }
 
         /// `POST /v1/units/{name}/kill`: a signal to every process of the unit.
         pub fn kill(&self, name: &str, signal: i32) -> Result<(), Error> {
-            self.runtime.block_on(self.client.kill(name, signal))
+            self.block_on(self.client.kill(name, signal))
         }
 
         /// `POST /v1/run`: calls `each` with what is told, until it says `false` or the stream ends.
@@ -269,7 +280,7 @@ pub mod blocking {
             request: &RunRequest,
             mut each: impl FnMut(RunEvent) -> bool,
         ) -> Result<(), Error> {
-            self.runtime.block_on(async {
+            self.block_on(async {
                 let mut events = std::pin::pin!(self.client.run(request).await?);
                 while let Some(event) = events.next().await {
                     if !each(event?) {
@@ -286,7 +297,7 @@ pub mod blocking {
             name: &str,
             mut each: impl FnMut(RunEvent) -> bool,
         ) -> Result<(), Error> {
-            self.runtime.block_on(async {
+            self.block_on(async {
                 let mut events = std::pin::pin!(self.client.collect(name).await?);
                 while let Some(event) = events.next().await {
                     if !each(event?) {
@@ -303,7 +314,7 @@ pub mod blocking {
             query: &LogQuery,
             mut each: impl FnMut(LogEntry) -> bool,
         ) -> Result<(), Error> {
-            self.runtime.block_on(async {
+            self.block_on(async {
                 let mut entries = std::pin::pin!(self.client.logs(query).await?);
                 while let Some(entry) = entries.next().await {
                     if !each(entry?) {
@@ -316,27 +327,27 @@ pub mod blocking {
 
         /// `GET /v1/config`.
         pub fn config(&self) -> Result<ConfigView, Error> {
-            self.runtime.block_on(self.client.config())
+            self.block_on(self.client.config())
         }
 
         /// `POST /v1/reboot`.
         pub fn reboot(&self) -> Result<(), Error> {
-            self.runtime.block_on(self.client.reboot())
+            self.block_on(self.client.reboot())
         }
 
         /// `POST /v1/poweroff`.
         pub fn poweroff(&self) -> Result<(), Error> {
-            self.runtime.block_on(self.client.poweroff())
+            self.block_on(self.client.poweroff())
         }
 
         /// `GET /v1/etcd/members`.
         pub fn etcd_members(&self) -> Result<Vec<EtcdMember>, Error> {
-            self.runtime.block_on(self.client.etcd_members())
+            self.block_on(self.client.etcd_members())
         }
 
         /// `GET /metrics`, Prometheus' text format.
         pub fn metrics(&self) -> Result<String, Error> {
-            self.runtime.block_on(self.client.metrics())
+            self.block_on(self.client.metrics())
         }
     }
 }

@@ -18,12 +18,16 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::io::Errno;
 use rustls::ServerConfig;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::trust::Holder;
+
+/// How long the last word to a client may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What a server lets its clients cost.
 #[derive(Debug, Clone, Copy)]
@@ -172,16 +176,30 @@ where
         tokio::spawn(async move {
             if let Some((stream, peer)) = greet(&acceptor, stream, address, limits.handshake).await
             {
-                let connection = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(limits.head)
-                    .max_buf_size(limits.head_bytes)
-                    .serve_connection(TokioIo::new(stream), service(peer));
-                // A client that breaks off is no news.
-                let _ = connection.await;
+                converse(stream, service(peer), &limits).await;
             }
             drop((slot, counted));
         });
+    }
+}
+
+/// Answers what comes over one connection, until either end is done with it.
+async fn converse<S, B>(stream: TlsStream<TcpStream>, service: S, limits: &Limits)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(limits.head_bytes)
+        .serve_connection(TokioIo::new(stream), service);
+    // A client that breaks off is no news.
+    if (&mut connection).await.is_err() {
+        // One that has idled for too long is told that this is the end (TLS's close_notify), and not that it was cut off.
+        let mut stream = connection.into_parts().io.into_inner();
+        let _ = tokio::time::timeout(FAREWELL, stream.shutdown()).await;
     }
 }
 

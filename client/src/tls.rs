@@ -342,4 +342,4 @@ impl ServerCertVerifier for ServerVerifier {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

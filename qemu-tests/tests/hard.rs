@@ -1,7 +1,9 @@
 //! PID 1 is hard to kill: the faults that its node may do to it, each with what it cost.
 //!
 //! The image's own programs (`overlays/hard`) do it and look at what is left, one to a machine; which one, the kernel
-//! command line says. Facts are asserted there. Times are figures, bounded only by what hangs.
+//! command line says. Facts are asserted there. Times are figures, bounded only by what hangs, but for one: of an answer
+//! under pressure PID 1's own part (it ran, had no processor, waited for memory or a disk) is at most the second that it
+//! promises, and none of it is for a page of its own program. What is left is the client's, and the machine's host's.
 
 use qemu_tests::{
     Boot, ClusterSpec,

@@ -8,7 +8,7 @@ use super::*;
 use crate::ca::{Authority, Credentials, Roots};
 use crate::trust::{Identity, Root};
 
-const OURS: &str = "00112233445566778899aabbccddeeff";
+pub(crate) const OURS: &str = "00112233445566778899aabbccddeeff";
 const THEIRS: &str = "ffeeddccbbaa99887766554433221100";
 
 fn issue(authority: &Authority, cluster_id: &str, purpose: Purpose, name: &str) -> Credentials {
@@ -22,16 +22,16 @@ fn issue(authority: &Authority, cluster_id: &str, purpose: Purpose, name: &str) 
 }
 
 /// A node API whose certificate an intermediate signed.
-struct Node {
-    roots: Roots,
-    server: ServerConfig,
+pub(crate) struct Node {
+    pub(crate) roots: Roots,
+    pub(crate) server: ServerConfig,
 }
 
-fn root_pem(roots: &Roots, root: Root) -> Vec<String> {
+pub(crate) fn root_pem(roots: &Roots, root: Root) -> Vec<String> {
     vec![roots.get(root).unwrap().certificate_pem().to_owned()]
 }
 
-fn node(anonymous: bool) -> Node {
+pub(crate) fn node(anonymous: bool) -> Node {
     let roots = Roots::new(OURS).unwrap();
     let intermediate = roots.intermediate(Root::NodeApi, "dev-1").unwrap();
     let own = issue(&intermediate, OURS, Purpose::Node, "dev-1");
@@ -49,7 +49,7 @@ fn node(anonymous: bool) -> Node {
     Node { roots, server }
 }
 
-fn wanted(roots: &Roots, name: &str) -> Server {
+pub(crate) fn wanted(roots: &Roots, name: &str) -> Server {
     Server {
         roots: root_pem(roots, Root::NodeApi),
         cluster_id: OURS.to_owned(),

@@ -116,6 +116,10 @@ class Control:
             check(time.monotonic() < until, f"{name} does not end: {state}")
             time.sleep(0.01)
 
+    def stop_slice(self, template):
+        """Stops the slice of a template, which stays when its last service has gone, as in systemd."""
+        self.do("stop", "system-" + template.replace("-", "\\x2d") + ".slice")
+
 
 def read(path):
     with open(path) as file:
@@ -200,6 +204,62 @@ def quiet():
         last = now
         time.sleep(0.3)
     return control
+
+
+class Machine:
+    """When the machine itself stood still, as its host let it wait: on each processor a process sees it that comes before
+    all others and only sleeps. What such a one must wait for, PID 1 cannot help."""
+
+    TICK = 0.01
+    # Shorter is no stand.
+    LEAST = 0.01
+
+    def __init__(self):
+        self.stands = []
+        self.news, news = os.pipe()
+        os.set_blocking(self.news, False)
+        for processor in sorted(os.sched_getaffinity(0)):
+            if os.fork() == 0:
+                os.sched_setaffinity(0, [processor])
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(99))
+                self.watch(news)
+        os.close(news)
+
+    def watch(self, news):
+        last = time.monotonic()
+        while True:
+            time.sleep(self.TICK)
+            now = time.monotonic()
+            if now - last > self.TICK + self.LEAST:
+                try:
+                    os.write(news, f"{last + self.TICK} {now}\n".encode())
+                except OSError:
+                    os._exit(0)
+            last = now
+
+    def stood(self, begin, end):
+        """For how many seconds of a time a processor of it stood."""
+        try:
+            self.stands += [[float(word) for word in line.split()] for line in os.read(self.news, 1 << 16).splitlines()]
+        except BlockingIOError:
+            pass
+        # Nobody asks for what is long over.
+        self.stands = [stand for stand in self.stands if stand[1] > begin]
+        stood, until = 0, begin
+        for first, last in sorted(self.stands):
+            first, last = max(first, until), min(last, end)
+            stood, until = stood + max(0, last - first), max(until, last)
+        return stood
+
+
+def scheduled(pid):
+    """For how many seconds a process has run, and was ready to run and did not."""
+    return [int(word) / 1e9 for word in read(f"/proc/{pid}/schedstat").split()[:2]]
+
+
+def page_reads(pid):
+    """How often a process had to wait for a page that was not in memory (major faults)."""
+    return int(read(f"/proc/{pid}/stat").rpartition(")")[2].split()[9])
 
 
 def spread(seconds):
