@@ -160,10 +160,7 @@ impl Machine<'_> {
             Restart::OnFailure => !result.is_fine(),
             Restart::OnAbnormal => !result.is_fine() && result != Outcome::ExitCode,
             Restart::OnWatchdog => result == Outcome::Watchdog,
-            Restart::OnAbort => matches!(
-                result,
-                Outcome::Signal | Outcome::CoreDump | Outcome::OomKill
-            ),
+            Restart::OnAbort => matches!(result, Outcome::Signal | Outcome::CoreDump),
         }
     }
 }

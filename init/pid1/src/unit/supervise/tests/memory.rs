@@ -54,6 +54,15 @@ fn one_that_is_to_be_killed_is_not_asked_first() {
 }
 
 #[test]
+fn lack_of_memory_is_no_reason_for_a_restart_on_abort() {
+    let mut story = up("Restart=on-abort\nRestartSec=1\n");
+    child_is_killed(&mut story);
+    story.main_ends(KILLED);
+    story.machine().group_empty();
+    story.stands(Phase::Failed, Outcome::OomKill);
+}
+
+#[test]
 fn each_run_counts_anew() {
     let mut story = up("Restart=on-failure\nRestartSec=1\n");
     child_is_killed(&mut story);
