@@ -27,7 +27,7 @@ const TESTS: &[Test] = &[
     Test::new(
         "debians_systemd_says_the_same",
         2,
-        1800,
+        3600,
         debians_systemd_says_the_same,
     ),
 ];
@@ -42,7 +42,7 @@ const CHECKS: Duration = Duration::from_secs(400);
 const LINES: u32 = 8;
 
 /// How long the units may take until nothing changes any more, from the power button.
-const SETTLED: Duration = Duration::from_secs(800);
+const SETTLED: Duration = Duration::from_secs(1500);
 /// Nothing changes any more when nothing has changed for this long.
 const STILL: Duration = Duration::from_secs(45);
 /// What the comparison is to be made of at the least.

@@ -256,7 +256,7 @@ fn a_start_that_is_refused_or_forgotten_leaves_no_clock() {
     };
     wait(&mut node);
     node.start("a.service");
-    assert_eq!(node.phase("a.service"), Phase::Failed);
+    assert_eq!(node.phase("a.service"), Phase::Dead);
     assert_eq!(node.supervisor.host.timers.next_us(), None);
     wait(&mut node);
     node.supervisor.forget_state(0);
