@@ -53,8 +53,9 @@ fn the_names_of_old_fill_and_empty_the_same_lists() {
 
 #[test]
 fn what_changes_nothing_and_what_lies_in_the_closed_is_left_out() {
-    let list =
-        mounts("ReadWritePaths=-/a\nInaccessiblePaths=/b\nReadWritePaths=/b/c\nBindPaths=/x:/b/d\n");
+    let list = mounts(
+        "ReadWritePaths=-/a\nInaccessiblePaths=/b\nReadWritePaths=/b/c\nBindPaths=/x:/b/d\n",
+    );
     assert_eq!(short(&list), ["/b closed rw"]);
     let looked_for = mounts("ReadWritePaths=/a /a/b\n");
     assert_eq!(short(&looked_for), ["/a rw"], "it has to be there");
