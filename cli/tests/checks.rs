@@ -139,6 +139,10 @@ const UNSEEN: &[(&str, &str)] = &[
         "systemd 258 brings it, and the units run under 257 too; tests of PID 1 do",
     ),
     (
+        "Unit.AssertFirmware",
+        "systemd 257 has the condition alone, and the units run under 257 too; it is the same function",
+    ),
+    (
         "Unit.ConditionKernelModuleLoaded",
         "systemd 258 brings it, and the units run under 257 too; tests of PID 1 do",
     ),

@@ -21,6 +21,7 @@ pub mod qmp;
 pub mod runner;
 pub mod serial;
 pub mod socket;
+pub mod states;
 pub mod switch;
 mod sys;
 pub mod vm;

@@ -1,9 +1,11 @@
-//! Each directive has its effect: the units of overlays/check, which check themselves from inside.
+//! Each directive has its effect: the units of overlays/check, which check themselves from inside. And each unit ends
+//! as it does under Debian's systemd, those of overlays/differ too, which fail on purpose.
 
 use qemu_tests::{
-    ClusterSpec,
+    ClusterSpec, Vm, VmSpec,
     cluster::{BootWay, Cluster},
     runner::{self, Context, Outcome, Stop, Test, check},
+    states::{self, State},
 };
 use spec_api::{LogQuery, Unit};
 use std::{
@@ -15,12 +17,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-const TESTS: &[Test] = &[Test::new(
-    "every_directive_has_its_effect",
-    2,
-    600,
-    every_directive_has_its_effect,
-)];
+const TESTS: &[Test] = &[
+    Test::new(
+        "every_directive_has_its_effect",
+        2,
+        600,
+        every_directive_has_its_effect,
+    ),
+    Test::new(
+        "debians_systemd_says_the_same",
+        2,
+        3600,
+        debians_systemd_says_the_same,
+    ),
+];
 
 fn main() -> ExitCode {
     runner::main("units", TESTS)
@@ -31,28 +41,46 @@ const CHECKS: Duration = Duration::from_secs(400);
 /// How many lines are shown of a check that failed.
 const LINES: u32 = 8;
 
-/// The checks, by name with their description. Their partners belong to no target.
-fn checks() -> Result<BTreeMap<String, String>, Stop> {
-    let folder = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../overlays/check/usr/lib/systemd/system"
-    );
+/// How long the units may take until nothing changes any more, from the power button.
+const SETTLED: Duration = Duration::from_secs(1500);
+/// Nothing changes any more when nothing has changed for this long.
+const STILL: Duration = Duration::from_secs(45);
+/// What the comparison is to be made of at the least.
+const COMPARED: usize = 150;
+
+/// The unit files of an overlay, by name.
+fn unit_files(overlay: &str) -> Result<BTreeMap<String, String>, Stop> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../overlays");
+    let folder = format!("{root}/{overlay}/usr/lib/systemd/system");
     let failed = |cause: std::io::Error| Stop::Failed(format!("{folder}: {cause}"));
-    let mut checks = BTreeMap::new();
-    for entry in fs::read_dir(Path::new(folder)).map_err(failed)? {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(Path::new(&folder)).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let text = fs::read_to_string(entry.path()).map_err(failed)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+        files.insert(entry.file_name().to_string_lossy().into_owned(), text);
+    }
+    Ok(files)
+}
+
+/// The value of a line of a unit file.
+fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+}
+
+/// The checks, by name with their description. Their partners belong to no target.
+fn checks() -> Result<BTreeMap<String, String>, Stop> {
+    let mut checks = BTreeMap::new();
+    for (name, text) in unit_files("check")? {
         if name.starts_with("check-") && text.contains("\nWantedBy=check.target\n") {
-            let said = |line: &str| line.strip_prefix("Description=").map(str::to_owned);
-            let description = text.lines().find_map(said).unwrap_or_default();
-            checks.insert(name, description);
+            let description = value(&text, "Description").unwrap_or_default();
+            checks.insert(name, description.to_owned());
         }
     }
     Ok(checks)
 }
 
-/// The check has run and ended, or will not run any more.
+/// The check has run and ended, or has failed to run.
 fn is_over(unit: &Unit) -> bool {
     let started = unit.main_started_us.is_some() || unit.result != "success";
     started && ["inactive", "active", "failed"].contains(&unit.active.as_str())
@@ -81,8 +109,8 @@ fn complaint(unit: &Unit, description: &str) -> Option<String> {
     ))
 }
 
-fn every_directive_has_its_effect(context: &Context) -> Outcome {
-    let checks = checks()?;
+/// A node of the image `check`, which starts its units.
+fn started(context: &Context) -> Result<Cluster, Stop> {
     let mut spec = ClusterSpec::new("u", &context.folder.join("u"), context.image("check")?);
     spec.masters = 1;
     spec.boot = BootWay::Direct;
@@ -90,6 +118,12 @@ fn every_directive_has_its_effect(context: &Context) -> Outcome {
     spec.memory_mib = 1024;
     let mut cluster = Cluster::create(spec)?;
     cluster.start()?;
+    Ok(cluster)
+}
+
+fn every_directive_has_its_effect(context: &Context) -> Outcome {
+    let checks = checks()?;
+    let cluster = started(context)?;
     let api = cluster.node(0)?.api()?;
 
     let deadline = Instant::now() + CHECKS;
@@ -129,6 +163,95 @@ fn every_directive_has_its_effect(context: &Context) -> Outcome {
                 complaints.push(format!("    {error}"));
             }
         }
+    }
+    check(complaints.is_empty(), || complaints.join("\n"))
+}
+
+/// The state of every unit under our PID 1, once nothing changes any more.
+fn states_of_ours(context: &Context) -> Result<BTreeMap<String, State>, Stop> {
+    let cluster = started(context)?;
+    let api = cluster.node(0)?.api()?;
+    let deadline = Instant::now() + SETTLED;
+    let (mut states, mut since) = (BTreeMap::new(), Instant::now());
+    loop {
+        // Until the node answers there are none.
+        let units = api.units().unwrap_or_default();
+        // A unit that still waits for its turn changes nothing either.
+        let target = units.iter().find(|unit| unit.name == "differ.target");
+        let reached = target.is_some_and(|unit| unit.active == "active");
+        let now: BTreeMap<String, State> = units
+            .iter()
+            .map(|unit| (unit.name.clone(), State::of_unit(unit)))
+            .collect();
+        if now != states || !reached {
+            (states, since) = (now, Instant::now());
+        }
+        if since.elapsed() > STILL {
+            return Ok(states);
+        }
+        if Instant::now() > deadline {
+            return Err(Stop::Failed(
+                "the units of our PID 1 do not come to rest".into(),
+            ));
+        }
+        thread::sleep(Duration::from_secs(5));
+    }
+}
+
+/// The state of every unit under Debian's systemd, as the machine tells it on its console.
+fn states_of_systemd(context: &Context) -> Result<BTreeMap<String, State>, Stop> {
+    let image = context.image("check-systemd")?;
+    let mut spec = VmSpec::of_image("systemd", &context.folder.join("systemd"), &image)?;
+    spec.cpus = 2;
+    spec.memory_mib = 1024;
+    let mut vm = Vm::new(spec)?;
+    vm.start(context.accel())?;
+    vm.serial().wait_for(states::LAST, SETTLED)?;
+    let console = fs::read(vm.serial_path()).map_err(|error| Stop::Failed(error.to_string()))?;
+    Ok(states::of_console(&String::from_utf8_lossy(&console))?)
+}
+
+/// How each unit of overlays/differ ends, as its file says.
+fn expected() -> Result<BTreeMap<String, State>, Stop> {
+    let mut expected = BTreeMap::new();
+    for (name, text) in unit_files("differ")? {
+        if let Some(state) = value(&text, "X-Expect") {
+            let state = state.parse().map_err(Stop::Failed)?;
+            expected.insert(name, state);
+        }
+    }
+    Ok(expected)
+}
+
+fn debians_systemd_says_the_same(context: &Context) -> Outcome {
+    let page = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../docs/systemd-differences.md"
+    );
+    let page = fs::read_to_string(page).map_err(|error| Stop::Failed(error.to_string()))?;
+    let known = states::known(&page)?;
+    let systemd = states_of_systemd(context)?;
+    context.say(&format!("systemd tells of {} units", systemd.len()));
+    let mut ours = states_of_ours(context)?;
+    ours.retain(|unit, _| systemd.contains_key(unit));
+    context.say(&format!("ours tells of {} of them", ours.len()));
+    let mut complaints = states::compare(&systemd, &ours, &known);
+    for (unit, state) in expected()? {
+        let told = systemd.get(&unit);
+        if told != Some(&state) {
+            let told = told.map_or("nothing".to_owned(), State::to_string);
+            complaints.push(format!("{unit}: X-Expect={state}; systemd: {told}"));
+        }
+    }
+    let same = systemd.len() - known.len();
+    context.say(&format!(
+        "{} compared, {} of them different and listed, {} complaints",
+        systemd.len(),
+        known.len(),
+        complaints.len()
+    ));
+    if same < COMPARED {
+        complaints.push(format!("only {same} units are the same, not {COMPARED}"));
     }
     check(complaints.is_empty(), || complaints.join("\n"))
 }

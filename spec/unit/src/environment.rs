@@ -158,7 +158,8 @@ impl Scan<'_> {
 }
 
 /// Puts variables into the arguments of a command: `${NAME}` within a word, `$NAME` alone as words of its own,
-/// `$$` as a dollar sign. A variable that is not set becomes empty.
+/// `$$` as a dollar sign. A variable that is not set becomes empty. `$NAME` within a word stays, as in systemd: a shell
+/// that is given the word finds its own variable there.
 pub fn expand(arguments: &[String], environment: &Environment) -> Vec<String> {
     let mut expanded = Vec::with_capacity(arguments.len());
     for argument in arguments {
@@ -190,19 +191,10 @@ fn expand_word(word: &str, environment: &Environment) -> String {
         let braced = after
             .strip_prefix('{')
             .and_then(|tail| tail.split_once('}'));
-        let name = after.len()
-            - after
-                .trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_')
-                .len();
-        let (bare, bare_tail) = after.split_at(name);
         match braced {
             Some((name, tail)) if is_name(name) => {
                 out.push_str(environment.get(name).map_or("", String::as_str));
                 rest = tail;
-            }
-            _ if is_name(bare) => {
-                out.push_str(environment.get(bare).map_or("", String::as_str));
-                rest = bare_tail;
             }
             _ => {
                 out.push('$');
@@ -275,7 +267,7 @@ mod tests {
             "two 'a b'",
             "",
             "$ONE",
-            "aone",
+            "a$ONE",
             "$",
             "${bad-name}",
         ];

@@ -258,6 +258,8 @@ pub(crate) struct UnitState {
     pub(crate) started_us: Option<u64>,
     /// Times of the last starts, for the start limit.
     pub(crate) starts_us: Vec<u64>,
+    /// The last attempt to start it was one too many; [`UnitState::result`] may say what it failed by before.
+    pub(crate) start_limit_hit: bool,
     /// The kernel has killed a process of this run for want of memory.
     pub(crate) ran_out_of_memory: bool,
     /// How many processes in its control group the kernel had killed for want of memory when that was last looked at.

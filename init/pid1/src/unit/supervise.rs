@@ -202,7 +202,13 @@ impl Machine<'_> {
         {
             let (times, seconds) = (limit.burst, limit.interval_us / 1_000_000);
             let reason = format!("started {times} times within {seconds} s");
-            return self.refuse(Phase::Failed, Outcome::StartLimitHit, reason);
+            self.state.start_limit_hit = true;
+            // As in systemd what it failed by before stays its result.
+            let result = match self.state.result.is_fine() {
+                true => Outcome::StartLimitHit,
+                false => self.state.result,
+            };
+            return self.refuse(Phase::Failed, result, reason);
         }
         if limit.interval_us > 0 && limit.burst > 0 {
             self.state.starts_us.push(now);
@@ -211,6 +217,7 @@ impl Machine<'_> {
             (self.state.restarts, self.state.crashes) = (0, 0);
         }
         self.state.result = Outcome::Success;
+        self.state.start_limit_hit = false;
         self.state.told_to_stop = false;
         self.state.restarting = false;
         self.state.left_behind = false;

@@ -283,10 +283,19 @@ impl Supervisor {
         let unmet = condition::check(&unit.conditions, &self.host.facts).err();
         let kind = unit.kind;
         match unmet {
-            Some(unmet) => drop(self.with_machine(id, |machine| match unmet.assert {
-                true => machine.refuse(Phase::Failed, Outcome::Assert, unmet.what),
-                false => machine.refuse(Phase::Dead, Outcome::Condition, unmet.what),
-            })),
+            Some(unmet) => {
+                let outcome = match unmet.assert {
+                    true => Outcome::Assert,
+                    false => Outcome::Condition,
+                };
+                if unmet.assert {
+                    crate::error!("{} not started: {}", unit.name, unmet.what);
+                }
+                // As in systemd the job fails where an assert does not hold, and the unit has not.
+                self.with_machine(id, |machine| {
+                    machine.refuse(Phase::Dead, outcome, unmet.what)
+                });
+            }
             None => match kind {
                 UnitType::Target => drop(self.with_machine(id, |machine| machine.reach())),
                 UnitType::Slice => self.start_slice(id),
@@ -401,14 +410,16 @@ impl Supervisor {
         let Some(job) = self.jobs.get(id).filter(|job| job.running) else {
             return;
         };
-        let skipped = self
-            .states
-            .get(id)
-            .is_some_and(|state| state.result != Outcome::Success);
+        let result = self.states.get(id).map(|state| state.result);
+        let skipped = result != Some(Outcome::Success);
         match job.kind {
             // It waits for its device.
             JobKind::Start
                 if phase == Phase::Dead && !skipped && self.is_kind(id, UnitType::Device) => {}
+            JobKind::Start if phase == Phase::Dead && result == Some(Outcome::Assert) => {
+                self.finish_job(id);
+                self.fail_dependents(id);
+            }
             JobKind::Start if phase.is_up() || phase == Phase::Dead => self.finish_job(id),
             JobKind::Start if phase.is_down() => {
                 self.finish_job(id);

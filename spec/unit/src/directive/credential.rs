@@ -137,8 +137,8 @@ fn list(planning: &Planning<'_>) -> Vec<Credential> {
             true => vec![path.clone()],
             false => stored(path),
         };
-        // What SetCredential= gives stands in for what is missing.
-        let missing_ok = settings.set.iter().any(|(set, _)| set == name);
+        // What SetCredential= gives stands in for what is missing; one of the system's is handed on if there is one.
+        let missing_ok = !path.starts_with('/') || settings.set.iter().any(|(set, _)| set == name);
         list.push(Credential {
             name: name.clone(),
             source: CredentialSource::Files { paths, missing_ok },

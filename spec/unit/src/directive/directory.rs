@@ -238,7 +238,7 @@ pub(super) fn entries(planning: &Planning<'_>, plan: &ExecPlan, rooted: bool) ->
         .filter(|folder| is_of_unit(planning, folder))
     {
         if !folder.link && !rooted {
-            entries.push(Entry::read_write(&folder.path));
+            entries.push(Entry::read_write(&folder.path).missing_ok(true));
             continue;
         }
         entries.push(Entry::bind(&folder.path, &folder.path, true));

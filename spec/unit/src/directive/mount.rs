@@ -297,21 +297,9 @@ fn set_flags(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// What the unit's own lists ask for.
-fn listed(settings: &MountSettings, root: &Mounts) -> Vec<Entry> {
-    let mut entries = Vec::new();
-    let mut add = |list: &[ListedPath], entry: fn(&str) -> Entry| {
-        let seen = list.iter().filter_map(|listed| {
-            let path = listed.within(root)?;
-            Some(entry(path).missing_ok(listed.missing_ok))
-        });
-        entries.extend(seen);
-    };
-    add(&settings.read_write, Entry::read_write);
-    add(&settings.read_only, Entry::read_only);
-    add(&settings.inaccessible, Entry::inaccessible);
-    add(&settings.exec, Entry::exec);
-    add(&settings.no_exec, Entry::no_exec);
+/// What the unit's own lists show elsewhere or keep writable: it holds for a command with `+` too, as in systemd.
+fn shown(settings: &MountSettings, root: &Mounts) -> Vec<Entry> {
+    let mut entries = of_list(&settings.read_write, root, Entry::read_write);
     entries.extend(settings.binds.iter().map(|bind| {
         let entry = Entry::bind(&bind.source, &bind.target, bind.recursive);
         let entry = if bind.read_only {
@@ -334,18 +322,38 @@ fn listed(settings: &MountSettings, root: &Mounts) -> Vec<Entry> {
     entries
 }
 
-/// Comes after folders and credentials: what is made for a service stays within its reach.
+/// What the unit's own lists close.
+fn closed(settings: &MountSettings, root: &Mounts) -> Vec<Entry> {
+    let mut entries = of_list(&settings.read_only, root, Entry::read_only);
+    entries.extend(of_list(&settings.inaccessible, root, Entry::inaccessible));
+    entries.extend(of_list(&settings.exec, root, Entry::exec));
+    entries.extend(of_list(&settings.no_exec, root, Entry::no_exec));
+    entries
+}
+
+fn of_list(list: &[ListedPath], root: &Mounts, entry: fn(&str) -> Entry) -> Vec<Entry> {
+    let seen = list.iter().filter_map(|listed| {
+        let path = listed.within(root)?;
+        Some(entry(path).missing_ok(listed.missing_ok))
+    });
+    seen.collect()
+}
+
+/// Comes after folders and credentials: what is made for a service stays within its reach. As in systemd a command with
+/// `+` is in the same root and sees the same folders elsewhere, in a table of mounts of its own, without the walls.
 pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), String> {
-    if planning.command.privileged {
-        return Ok(());
-    }
     let service = &planning.unit.service;
     service.root.give(planning, plan);
     let rooted = plan.mounts.has_root();
-    let mut entries = listed(&service.mounts, &plan.mounts);
+    let mut entries = shown(&service.mounts, &plan.mounts);
+    let mut walls = closed(&service.mounts, &plan.mounts);
+    walls.extend(super::protect::entries(planning));
+    walls.extend(super::root::entries(planning, plan));
+    let walled = !walls.is_empty();
+    if !planning.command.privileged {
+        entries.extend(walls);
+    }
     entries.extend(super::image::entries(planning));
-    entries.extend(super::protect::entries(planning));
-    entries.extend(super::root::entries(planning, plan));
     entries.extend(super::directory::entries(planning, plan, rooted));
     if !rooted {
         entries.iter_mut().for_each(Entry::straighten);
@@ -353,7 +361,8 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
     plan.mounts.list = merge::merge(entries);
     plan.mounts.private = service.mounts.private == Some(true)
         || service.mounts.propagation == Some(Propagation::Slave)
-        || super::protect::wants_mounts(planning);
+        || super::protect::wants_mounts(planning)
+        || walled && planning.command.privileged;
     plan.mounts.isolated = service.mounts.propagation == Some(Propagation::Private);
     Ok(())
 }

@@ -135,7 +135,7 @@ impl Machine<'_> {
 
     fn shall_restart(&self) -> bool {
         let service = &self.unit.service;
-        if self.state.told_to_stop || self.state.result == Outcome::StartLimitHit {
+        if self.state.told_to_stop || self.state.start_limit_hit {
             return false;
         }
         if self

@@ -533,7 +533,8 @@ fn the_start_limit_ends_a_crash_loop() {
     }
     story.main_ends(BAD);
     story.machine().begin(true);
-    story.stands(Phase::Failed, Outcome::StartLimitHit);
+    story.stands(Phase::Failed, Outcome::ExitCode);
+    assert!(story.state.start_limit_hit);
     assert_eq!(story.paper.deadline(Timer::Phase), None);
     story.paper.now_us += 11_000_000;
     story.machine().begin(false);

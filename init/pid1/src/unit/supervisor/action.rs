@@ -5,7 +5,7 @@ use spec_unit::directive::dependency::Relation;
 use spec_unit::graph::{JobKind, UnitId};
 use spec_unit::name::UnitType;
 
-use super::super::state::{Active, Outcome, Phase};
+use super::super::state::{Active, Phase};
 use super::super::supervise::{Host as _, Timer};
 use super::Supervisor;
 use super::devices::TIMEOUT_US;
@@ -28,7 +28,7 @@ impl Supervisor {
     /// StartLimitAction=, after an attempt to start.
     pub(super) fn watch_start_limit(&mut self, id: UnitId) {
         let state = self.states.get(id);
-        if state.is_some_and(|state| state.result == Outcome::StartLimitHit) {
+        if state.is_some_and(|state| state.start_limit_hit) {
             self.act(id, "was started too often", |actions| {
                 (actions.start_limit, actions.reboot_argument.clone())
             });

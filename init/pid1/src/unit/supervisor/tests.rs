@@ -242,6 +242,34 @@ fn path_exists(assert: bool) -> Condition {
 }
 
 #[test]
+fn an_assert_that_does_not_hold_fails_the_start_and_not_the_unit() {
+    let mut node = Node::with(&[(
+        "a.target",
+        &[
+            (Relation::Requires, "b.target"),
+            (Relation::After, "b.target"),
+            (Relation::Wants, "c.target"),
+            (Relation::After, "c.target"),
+        ],
+    )]);
+    for name in ["b.target", "c.target"] {
+        let mut unit = Unit::new(name, UnitType::Target);
+        unit.conditions.push(path_exists(true));
+        node.supervisor.graph.insert(unit).unwrap();
+    }
+    node.supervisor.make_room();
+    node.start("a.target");
+    for name in ["b.target", "c.target"] {
+        assert_eq!(node.phase(name), Phase::Dead);
+        let id = node.supervisor.graph.id(name).unwrap();
+        assert_eq!(node.supervisor.states[id].result, Outcome::Assert);
+        assert_eq!(node.supervisor.states[id].result.result(), "success");
+    }
+    assert_eq!(node.phase("a.target"), Phase::Dead, "it requires one");
+    assert_eq!(node.supervisor.states[0].result, Outcome::Dependency);
+}
+
+#[test]
 fn a_start_that_is_refused_or_forgotten_leaves_no_clock() {
     let mut node = Node::with(&[]);
     let mut unit = Unit::new("a.service", UnitType::Service);
@@ -256,7 +284,7 @@ fn a_start_that_is_refused_or_forgotten_leaves_no_clock() {
     };
     wait(&mut node);
     node.start("a.service");
-    assert_eq!(node.phase("a.service"), Phase::Failed);
+    assert_eq!(node.phase("a.service"), Phase::Dead);
     assert_eq!(node.supervisor.host.timers.next_us(), None);
     wait(&mut node);
     node.supervisor.forget_state(0);

@@ -3,7 +3,7 @@
 use spec_unit::directive::dependency::Relation;
 use spec_unit::graph::{JobKind, UnitId};
 
-use super::super::state::{Active, Outcome, Phase};
+use super::super::state::{Active, Phase};
 use super::super::supervise::{Host as _, Timer};
 use super::Supervisor;
 
@@ -37,7 +37,7 @@ impl Supervisor {
         state
             .upheld_us
             .retain(|at| now.saturating_sub(*at) < INTERVAL_US);
-        let limited = state.result == Outcome::StartLimitHit;
+        let limited = state.start_limit_hit;
         let oldest = state
             .upheld_us
             .first()

@@ -27,7 +27,7 @@ fn a_file_is_loaded_by_path_or_out_of_the_stores() {
     let CredentialSource::Files { paths, missing_ok } = &found[1].1 else {
         panic!("{found:?}")
     };
-    assert_eq!((paths.len(), *missing_ok), (STORES.len(), false));
+    assert_eq!((paths.len(), *missing_ok), (STORES.len(), true));
     assert_eq!(paths[1], "/etc/credstore/stored");
 }
 

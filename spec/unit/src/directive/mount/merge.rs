@@ -160,7 +160,8 @@ impl Entry {
     }
 }
 
-/// The list, sorted by path. What lies in something that cannot be opened is left out, and so is what changes nothing.
+/// The list, sorted by path. What lies in something that cannot be opened is left out, and so is what changes nothing
+/// and need not be there.
 pub(super) fn merge(entries: Vec<Entry>) -> Vec<Mount> {
     let mut by_path: BTreeMap<Vec<String>, Entry> = BTreeMap::new();
     for entry in entries {
@@ -192,7 +193,9 @@ pub(super) fn merge(entries: Vec<Entry>) -> Vec<Mount> {
             idmapped: false,
         };
         let changes = (mount.read_only, mount.no_exec) != (outer_read_only, outer_no_exec);
-        if !same || changes {
+        // As in systemd one that has to be there is looked for, though nothing around it is closed.
+        let looked_for = around.is_none() && !mount.missing_ok;
+        if !same || changes || looked_for {
             list.push((key, mount));
         }
     }

@@ -53,9 +53,12 @@ fn the_names_of_old_fill_and_empty_the_same_lists() {
 
 #[test]
 fn what_changes_nothing_and_what_lies_in_the_closed_is_left_out() {
-    let list =
-        mounts("ReadWritePaths=/a\nInaccessiblePaths=/b\nReadWritePaths=/b/c\nBindPaths=/x:/b/d\n");
+    let list = mounts(
+        "ReadWritePaths=-/a\nInaccessiblePaths=/b\nReadWritePaths=/b/c\nBindPaths=/x:/b/d\n",
+    );
     assert_eq!(short(&list), ["/b closed rw"]);
+    let looked_for = mounts("ReadWritePaths=/a /a/b\n");
+    assert_eq!(short(&looked_for), ["/a rw"], "it has to be there");
 }
 
 #[test]
@@ -102,12 +105,26 @@ fn a_bind_has_its_parts() {
 }
 
 #[test]
-fn an_empty_assignment_forgets_and_a_command_with_all_rights_sees_the_node() {
+fn an_empty_assignment_forgets() {
     assert_eq!(mounts("ReadOnlyPaths=/a\nReadOnlyPaths=\n"), []);
+}
+
+#[test]
+fn a_command_with_all_rights_has_no_walls_around_it() {
     let plan =
         plan("ExecStart=+/bin/a\nProtectSystem=strict\nPrivateTmp=yes\nPrivateNetwork=yes\n");
-    assert!(!plan.mounts.is_own() && plan.directories.is_empty());
+    assert!(plan.mounts.list.is_empty() && plan.directories.is_empty());
+    assert!(plan.mounts.private, "but a table of mounts of its own");
     assert_eq!(plan.namespaces, crate::plan::Namespaces::default());
+}
+
+#[test]
+fn a_command_with_all_rights_is_in_the_root_of_the_others_and_sees_their_folders() {
+    let plan = plan(
+        "ExecStart=+/bin/a\nRootDirectory=/srv/root\nBindPaths=/a:/b\nTemporaryFileSystem=/t\nReadOnlyPaths=+/c\n",
+    );
+    assert_eq!(plan.mounts.root.as_deref(), Some("/srv/root"));
+    assert_eq!(short(&plan.mounts.list), ["/b bind rw", "/t tmpfs rw"]);
 }
 
 #[test]

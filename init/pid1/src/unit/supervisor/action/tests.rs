@@ -6,7 +6,7 @@ use spec_unit::graph::JobKind;
 use spec_unit::name::UnitType;
 use spec_unit::unit::Unit;
 
-use super::super::super::state::{Outcome, Phase};
+use super::super::super::state::Phase;
 use super::super::super::supervise::{Host as _, Timer};
 use super::super::tests::Node;
 
@@ -77,7 +77,7 @@ fn too_many_starts_power_off_at_once() {
     node.start("broken.service");
     assert_eq!(node.supervisor.is_over(), None);
     node.start("broken.service");
-    assert_eq!(node.supervisor.states[1].result, Outcome::StartLimitHit);
+    assert!(node.supervisor.states[1].start_limit_hit);
     assert!(node.supervisor.goes_at_once());
     assert_eq!(node.supervisor.is_over(), Some(ShutdownAction::Poweroff));
 }
