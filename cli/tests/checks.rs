@@ -191,6 +191,14 @@ const UNSEEN: &[(&str, &str)] = &[
         "the machine has no swap and one memory node; golden plans do",
     ),
     (
+        "Service.ManagedOOMSwap",
+        "the machine has no swap; tests of the supervisor do",
+    ),
+    (
+        "Slice.ManagedOOMSwap",
+        "the machine has no swap; tests of the supervisor do",
+    ),
+    (
         "Service.FileDescriptorStorePreserve",
         "it takes a stop and a start by hand; tests of the supervisor do",
     ),

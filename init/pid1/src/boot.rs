@@ -111,6 +111,7 @@ fn watchdog(boot: &mut Boot) -> Result<()> {
 
 /// Hands the node to the supervision of its units; returns when a shutdown was decided and they are stopped.
 pub(crate) fn supervise(boot: &mut Boot, resumed: Option<unit::Resumed>) -> ShutdownAction {
+    crate::pressure::lock_memory();
     let config = unit::Config {
         faults: boot.command_line.value(command_line::FAULT) == Some("crash"),
         ..unit::Config::default()

@@ -37,6 +37,7 @@ impl Node {
             target: "default.target".into(),
             reboot_argument: path("reboot-argument"),
             faults: false,
+            proc: path("proc"),
         };
         let mut supervisor = Supervisor::open(&config).unwrap();
         for (name, relations) in units {

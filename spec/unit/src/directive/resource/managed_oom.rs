@@ -19,9 +19,7 @@ const LEAST_DURATION_US: u64 = 1_000_000;
 const WHOLE: u32 = 10_000;
 
 /// Whether a unit is one of those to kill.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preference {
     /// As any other.
@@ -103,7 +101,9 @@ fn limit(text: &str) -> Result<Option<u32>, String> {
     match value::permyriad(text)? {
         0 => Ok(None),
         limit if limit <= WHOLE => Ok(Some(limit)),
-        _ => Err(format!("{text:?} is more than all of the time; write 0% to 100%")),
+        _ => Err(format!(
+            "{text:?} is more than all of the time; write 0% to 100%"
+        )),
     }
 }
 
