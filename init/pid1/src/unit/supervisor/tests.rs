@@ -13,6 +13,7 @@ use super::*;
 mod devices;
 mod heard;
 mod mounts;
+mod pressure;
 mod propagation;
 mod requests;
 mod slices;
