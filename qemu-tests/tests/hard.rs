@@ -120,23 +120,24 @@ fn who_thrashes_is_killed_before_the_node_is_lost(context: &Context) -> Outcome 
         })?;
         thread::sleep(Duration::from_secs(1));
     }
-    api.start(HOLDS)?;
+    api.start(HOLDS).map_err(unanswered)?;
     while api
-        .unit(HOLDS)?
+        .unit(HOLDS)
+        .map_err(unanswered)?
         .memory_bytes
         .is_none_or(|held| held < 100 << 20)
     {
         check(Instant::now() < until, || format!("{HOLDS} holds nothing"))?;
         thread::sleep(Duration::from_secs(1));
     }
-    let before = lives(&api.units()?);
-    api.start(THRASHES)?;
+    let before = lives(&api.units().map_err(unanswered)?);
+    api.start(THRASHES).map_err(unanswered)?;
 
     let begun = Instant::now();
     let (mut slowest, mut asked) = (Duration::ZERO, 0);
     let ended = loop {
         let at = Instant::now();
-        let unit = api.unit(THRASHES)?;
+        let unit = api.unit(THRASHES).map_err(unanswered)?;
         let query = LogQuery {
             lines: Some(1),
             ..LogQuery::default()
@@ -145,7 +146,8 @@ fn who_thrashes_is_killed_before_the_node_is_lost(context: &Context) -> Outcome 
         api.logs(&query, |_| {
             said += 1;
             true
-        })?;
+        })
+        .map_err(unanswered)?;
         check(said == 1, || "the journal has nothing to say".into())?;
         (slowest, asked) = (slowest.max(at.elapsed()), asked + 1);
         if unit.active == "failed" {
@@ -166,14 +168,15 @@ fn who_thrashes_is_killed_before_the_node_is_lost(context: &Context) -> Outcome 
     let why = "-.slice waited for memory";
     check(reason.contains(why), || format!("the reason is {reason:?}"))?;
     check(slowest < ANSWER, || format!("an answer took {slowest:?}"))?;
-    let after = lives(&api.units()?);
+    let after = lives(&api.units().map_err(unanswered)?);
     check(after == before, || format!("{before:?}\nthen\n{after:?}"))?;
     let mut told = 0;
     api.logs(&LogQuery::default(), |entry| {
         let whole = entry.message.contains(THRASHES) && entry.message.contains(why);
         told += usize::from(whole);
         true
-    })?;
+    })
+    .map_err(unanswered)?;
     check(told > 0, || "the journal does not say why".into())
 }
 
@@ -183,4 +186,9 @@ fn lives(units: &[Unit]) -> Vec<(String, Option<i32>, u32)> {
     let running = running.filter(|unit| unit.name != THRASHES);
     let life = |unit: &Unit| (unit.name.clone(), unit.main_pid, unit.restarts);
     running.map(life).collect()
+}
+
+/// The node API has not answered.
+fn unanswered(cause: impl std::fmt::Display) -> Stop {
+    Stop::Failed(cause.to_string())
 }

@@ -212,6 +212,10 @@ fn a_slice_that_is_left_is_watched_no_more() {
             ("beside", 10),
         ],
     );
+    // All in it has stopped before.
+    for name in ["little.service", "most.service", "guarded.service"] {
+        *tree.state(name) = UnitState::default();
+    }
     tree.0.stop("w.slice");
     tree.told();
     let text = serde_json::to_string(&tree.0.supervisor.pressure.record()).unwrap();
