@@ -138,12 +138,12 @@ fn who_thrashes_is_killed_before_the_node_is_lost(context: &Context) -> Outcome 
     api.start(THRASHES).map_err(unanswered)?;
 
     let begun = Instant::now();
-    let (mut slowest, mut asked) = (Duration::ZERO, 0);
+    let (mut slowest, mut asked, mut lines) = (Duration::ZERO, 0, 0);
     let ended = loop {
         let at = Instant::now();
         let unit = api.unit(THRASHES).map_err(unanswered)?;
         let query = LogQuery {
-            lines: Some(1),
+            lines: Some(10),
             ..LogQuery::default()
         };
         let mut said = 0;
@@ -152,7 +152,7 @@ fn who_thrashes_is_killed_before_the_node_is_lost(context: &Context) -> Outcome 
             true
         })
         .map_err(unanswered)?;
-        check(said == 1, || "the journal has nothing to say".into())?;
+        lines += said;
         (slowest, asked) = (slowest.max(at.elapsed()), asked + 1);
         if unit.active == "failed" {
             break unit;
@@ -164,7 +164,7 @@ fn who_thrashes_is_killed_before_the_node_is_lost(context: &Context) -> Outcome 
     };
     let took = begun.elapsed().as_secs();
     context.say(&format!(
-        "ended after {took} s; the slowest of {asked} answers of PID 1 and the journal took {slowest:?}"
+        "ended after {took} s; the slowest of {asked} answers of PID 1 and the journal, which told {lines} lines, took {slowest:?}"
     ));
     let reason = ended.reason.clone().unwrap_or_default();
     context.say(&reason);
