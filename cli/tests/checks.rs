@@ -195,6 +195,14 @@ const UNSEEN: &[(&str, &str)] = &[
         "the machine has no swap and one memory node; golden plans do",
     ),
     (
+        "Service.ManagedOOMSwap",
+        "the machine has no swap; tests of the choice do",
+    ),
+    (
+        "Slice.ManagedOOMSwap",
+        "the machine has no swap; tests of the choice do",
+    ),
+    (
         "Service.FileDescriptorStorePreserve",
         "it takes a stop and a start by hand; tests of the supervisor do",
     ),

@@ -111,10 +111,7 @@ fn watchdog(boot: &mut Boot) -> Result<()> {
 
 /// Hands the node to the supervision of its units; returns when a shutdown was decided and they are stopped.
 pub(crate) fn supervise(boot: &mut Boot, resumed: Option<unit::Resumed>) -> ShutdownAction {
-    // What of the program was read before PID 1 was in its group is not that group's, which protects only what is.
-    if let Err(cause) = sys::memory::lock() {
-        crate::warning!("PID 1 is not locked in memory: {cause}; it may wait for its disk");
-    }
+    crate::pressure::lock_memory();
     let config = unit::Config {
         faults: boot.command_line.value(command_line::FAULT) == Some("crash"),
         ..unit::Config::default()

@@ -19,6 +19,7 @@ use spec_unit::plan::{Cgroup, Startup};
 
 pub(crate) mod controller;
 pub(crate) mod device;
+mod pressure;
 mod slice;
 
 /// Settings that a kernel which cannot swap has no file for: it keeps to the limit all the same.

@@ -33,6 +33,8 @@ pub(crate) enum Source {
     Stored(u32),
     /// The table of mounts.
     Mounts,
+    /// Memory is short in a group that is watched.
+    Pressure(u32),
 }
 
 impl Source {
@@ -47,6 +49,7 @@ impl Source {
             Self::Exec(number) => 2 << 32 | u64::from(number),
             Self::Named(number) => 3 << 32 | u64::from(number),
             Self::Stored(number) => 4 << 32 | u64::from(number),
+            Self::Pressure(number) => 5 << 32 | u64::from(number),
         }
     }
 
@@ -62,6 +65,7 @@ impl Source {
             (2, number) => Some(Self::Exec(number)),
             (3, number) => Some(Self::Named(number)),
             (4, number) => Some(Self::Stored(number)),
+            (5, number) => Some(Self::Pressure(number)),
             _ => None,
         }
     }
@@ -253,6 +257,7 @@ mod tests {
             Source::Exec(u32::MAX),
             Source::Named(7),
             Source::Mounts,
+            Source::Pressure(7),
         ];
         for source in sources {
             assert_eq!(Source::from_token(source.token()), Some(source));

@@ -18,6 +18,7 @@ mod image;
 mod log;
 mod mount_table;
 mod notify;
+mod pressure;
 mod protocol;
 mod reap;
 mod reexec;

@@ -32,7 +32,12 @@ pub struct Slice {
 pub const TRUNK: [Slice; 3] = [
     Slice {
         name: "system.slice",
-        settings: &[("cpu.weight", "400"), ("memory.low", "268435456")],
+        settings: &[
+            ("cpu.weight", "400"),
+            ("memory.low", "268435456"),
+            // As much as the node's own services ask for together (MemoryMin=): a slice without it protects nothing in it.
+            ("memory.min", "75497472"),
+        ],
         guarded: true,
     },
     Slice {

@@ -9,7 +9,6 @@ pub(crate) mod device_mapper;
 pub(crate) mod image;
 pub(crate) mod ipc;
 pub(crate) mod loop_device;
-pub(crate) mod memory;
 pub(crate) mod message;
 pub(crate) mod reboot;
 pub(crate) mod reexec;

@@ -4,6 +4,7 @@
 //! - [`machine`]: hardware, firmware, kernel
 //! - [`init`]: what PID 1 is and was handed
 //! - [`path`]: files and folders
+//! - [`pressure`]: how long tasks wait for what is short
 //!
 //! Source: systemd.unit(5) "Conditions and Asserts".
 
@@ -11,6 +12,7 @@ mod compare;
 mod init;
 mod machine;
 mod path;
+mod pressure;
 
 use spec_unit::directive::condition::{Check, Condition};
 use spec_unit::specifier::Facts;
@@ -63,6 +65,7 @@ fn evaluate(check: Check, argument: &str, facts: &Facts) -> Option<bool> {
     path::evaluate(check, argument)
         .or_else(|| machine::evaluate(check, argument, facts))
         .or_else(|| init::evaluate(check, argument, facts))
+        .or_else(|| pressure::evaluate(check, argument))
         .unwrap_or_default()
 }
 

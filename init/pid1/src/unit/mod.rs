@@ -41,6 +41,7 @@ use std::time::Duration;
 use spec_unit::control::ShutdownAction;
 
 pub(crate) use self::host::raise_open_files;
+pub(crate) use self::node::read_bounded;
 use crate::error::{Error, Result, What};
 use crate::reexec::Inherited;
 use crate::watchdog::Watchdog;
@@ -66,6 +67,8 @@ pub(crate) struct Config {
     pub(crate) reboot_argument: PathBuf,
     /// Root may ask PID 1 to crash.
     pub(crate) faults: bool,
+    /// Where the kernel tells of memory as a whole.
+    pub(crate) proc: PathBuf,
 }
 
 impl Default for Config {
@@ -80,6 +83,7 @@ impl Default for Config {
             shutdown_deadline: Duration::from_secs(90),
             reboot_argument: crate::shutdown::ARGUMENT.into(),
             faults: false,
+            proc: "/proc".into(),
         }
     }
 }

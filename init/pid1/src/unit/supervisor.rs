@@ -59,12 +59,16 @@ pub(crate) struct Supervisor {
     pub(super) reexecute: bool,
     /// What the next image of PID 1 would go on with.
     mirrored: takeover::Mirrored,
+    /// What is watched for want of memory.
+    pressure: pressure::Pressure,
 }
 
 impl Supervisor {
     /// Opens sockets and the loop. Without the loop nothing can be supervised; a missing socket is said.
     pub(crate) fn open(config: &Config) -> Result<Self> {
-        Self::open_with(config, None, None)
+        let mut supervisor = Self::open_with(config, None, None)?;
+        supervisor.begin_pressure(pressure::Record::default());
+        Ok(supervisor)
     }
 
     /// The same with sockets that are bound already, so that nothing which waits in them is lost.
@@ -119,6 +123,7 @@ impl Supervisor {
             complaints: complaint::Complaints::default(),
             reexecute: false,
             mirrored: takeover::Mirrored::open(),
+            pressure: pressure::Pressure::default(),
         })
     }
 
@@ -340,6 +345,7 @@ impl Supervisor {
             state.since_us = now;
             self.tell(id);
             self.note_upheld(id, phase);
+            self.watch_pressure(id);
         }
         if phase != before {
             self.announce(id);
@@ -572,6 +578,7 @@ impl Supervisor {
             .map(|shutdown| shutdown.report_us.min(shutdown.deadline_us));
         let clocks = self.host.timers.next_us().into_iter().chain(shutdown);
         let clocks = clocks.chain(self.look_again_us);
+        let clocks = clocks.chain(self.pressure.next_us());
         let clocks = clocks.map(|at| Duration::from_micros(at.saturating_sub(now)));
         let pause = self.control.as_ref().and_then(Control::resumes_at);
         let pause = pause.map(|at| at.saturating_duration_since(Instant::now()));
@@ -597,7 +604,7 @@ impl Supervisor {
             Source::Exec(_) => 0,
             Source::Notify => 1,
             Source::Signals | Source::Named(_) | Source::Stored(_) => 2,
-            Source::Cgroups | Source::Mounts => 3,
+            Source::Cgroups | Source::Mounts | Source::Pressure(_) => 3,
             Source::Control | Source::Client(_) => 4,
         });
         for source in ready {
@@ -611,6 +618,7 @@ impl Supervisor {
                 Source::Stored(number) => self.stored_ended(number),
                 Source::Cgroups => self.groups_changed(),
                 Source::Mounts => self.mounts_changed(),
+                Source::Pressure(number) => self.pressure_told(number),
                 Source::Control => self.accept(),
                 Source::Client(number) => self.serve(number),
             }
@@ -629,6 +637,7 @@ impl Supervisor {
                 _ => drop(self.with_machine(id, |machine| machine.timer(timer))),
             }
         }
+        self.look_at_pressure();
         self.watch_shutdown(now);
         if let Some(control) = &mut self.control {
             control.end_pause(&self.host.events);
@@ -688,6 +697,7 @@ mod action;
 mod complaint;
 mod devices;
 mod mounts;
+mod pressure;
 mod process;
 mod shutdown;
 mod slice;

@@ -80,6 +80,12 @@ pub enum Check {
     PathIsEncrypted,
     /// The kernel module is loaded or built in.
     KernelModuleLoaded,
+    /// Tasks wait for the processor for no more of the time than this.
+    CPUPressure,
+    /// The same of disks.
+    IOPressure,
+    /// The same of memory.
+    MemoryPressure,
 }
 
 /// One check.

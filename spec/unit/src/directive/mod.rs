@@ -322,6 +322,10 @@ pub const FAMILIES: &[Family] = &[
         plan: None,
     },
     Family {
+        rows: resource::managed_oom::ROWS,
+        plan: None,
+    },
+    Family {
         rows: slice::ROWS,
         plan: None,
     },

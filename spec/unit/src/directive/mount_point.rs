@@ -165,7 +165,7 @@ const NO_PROGRAM: Directive = Directive {
 };
 
 /// The families of which systemd takes rows in \[Mount\].
-const OF_A_PROCESS: [&[Directive]; 27] = [
+const OF_A_PROCESS: [&[Directive]; 28] = [
     super::address::ROWS,
     super::capability::ROWS,
     super::credential::ROWS,
@@ -184,6 +184,7 @@ const OF_A_PROCESS: [&[Directive]; 27] = [
     super::resource::cpu::ROWS,
     super::resource::delegate::ROWS,
     super::resource::io::ROWS,
+    super::resource::managed_oom::ROWS,
     super::resource::memory::ROWS,
     super::resource::oom::ROWS,
     super::resource::startup::ROWS,

@@ -98,36 +98,6 @@ pub const ROWS: &[Directive] = &[
     none("Service", "NetClass", "Ignored by systemd too."),
     none("Service", "SysVStartPriority", "Ignored by systemd too."),
     none("Unit", "IgnoreOnSnapshot", "Ignored by systemd too."),
-    later(
-        "Unit",
-        "ConditionCPUPressure",
-        "Whether the pressure is below a limit.",
-    ),
-    later(
-        "Unit",
-        "ConditionIOPressure",
-        "Whether the pressure is below a limit.",
-    ),
-    later(
-        "Unit",
-        "ConditionMemoryPressure",
-        "Whether the pressure is below a limit.",
-    ),
-    later(
-        "Unit",
-        "AssertCPUPressure",
-        "Whether the pressure is below a limit.",
-    ),
-    later(
-        "Unit",
-        "AssertIOPressure",
-        "Whether the pressure is below a limit.",
-    ),
-    later(
-        "Unit",
-        "AssertMemoryPressure",
-        "Whether the pressure is below a limit.",
-    ),
     later("Unit", "OnFailureIsolate", "Nothing is isolated on a node."),
     later("Service", "TimeoutCleanSec", "Longest time for cleaning."),
     later(

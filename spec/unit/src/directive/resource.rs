@@ -6,6 +6,7 @@
 //! - [`delegate`]: Slice=, Delegate=
 //! - [`startup`]: what holds instead while the node starts and stops
 //! - [`oom`]: OOMPolicy=, MemoryPressureWatch=
+//! - [`managed_oom`]: ManagedOOMMemoryPressure= and its like
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,7 @@ use crate::value::Amount;
 pub mod cpu;
 pub mod delegate;
 pub mod io;
+pub mod managed_oom;
 pub mod memory;
 pub mod oom;
 pub mod startup;
@@ -55,6 +57,8 @@ pub struct Resources {
     pub oom: Option<oom::OomPolicy>,
     /// MemoryPressureWatch= and MemoryPressureThresholdSec=.
     pub pressure: oom::Pressure,
+    /// ManagedOOM…=.
+    pub managed_oom: managed_oom::ManagedOom,
 }
 
 const fn accounting(name: &'static str) -> Directive {

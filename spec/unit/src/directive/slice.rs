@@ -8,12 +8,13 @@ use crate::plan::{Cgroup, ExecPlan};
 use crate::unit::Unit;
 
 /// Families whose rows hold in \[Slice\] too.
-const SHARED: [&[Directive]; 8] = [
+const SHARED: [&[Directive]; 9] = [
     resource::memory::ROWS,
     resource::cpu::ROWS,
     resource::io::ROWS,
     resource::startup::ROWS,
     resource::oom::ROWS,
+    resource::managed_oom::ROWS,
     device::ROWS,
     address::ROWS,
     socket::ROWS,

@@ -1,4 +1,4 @@
-//! What follows when the kernel kills a process of the service for want of memory: OOMPolicy=.
+//! What follows when the kernel, or PID 1, kills a process of the service for want of memory: OOMPolicy=.
 
 use spec_unit::directive::resource::oom::OomPolicy;
 
@@ -29,6 +29,22 @@ impl Machine<'_> {
         }
         let message = "the kernel has killed a process of it for want of memory";
         self.host.say(Level::Warning, &self.unit.name, message);
+        self.ran_out_of_memory(message);
+    }
+
+    /// PID 1 has killed all of its group, or of one below it, for want of memory: the same follows, as in systemd.
+    pub(crate) fn killed_for_pressure(&mut self, whole: bool, why: &str) {
+        if self.state.phase.is_down() {
+            return;
+        }
+        self.state.ran_out_of_memory = true;
+        if whole {
+            self.state.reason.get_or_insert(why.into());
+        }
+        self.ran_out_of_memory(why);
+    }
+
+    fn ran_out_of_memory(&mut self, why: &str) {
         let kill = match self.unit.service.resources.oom_policy() {
             // Whoever has made a transient unit looks after it.
             _ if self.state.plan.is_some() => return,
@@ -36,7 +52,7 @@ impl Machine<'_> {
             OomPolicy::Stop => false,
             OomPolicy::Kill => true,
         };
-        self.state.reason.get_or_insert(message.into());
+        self.state.reason.get_or_insert(why.into());
         self.blame(Outcome::OomKill);
         match self.state.phase {
             Phase::Condition | Phase::StartPre | Phase::Start | Phase::StartPost | Phase::Stop => {

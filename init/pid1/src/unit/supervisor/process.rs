@@ -268,6 +268,11 @@ impl Supervisor {
             return Some(id);
         }
         let group = self.host.cgroups.of_process(pid)?;
+        self.owner_of(&group)
+    }
+
+    /// The unit that a group is of, its own or one below that.
+    pub(super) fn owner_of(&self, group: &str) -> Option<UnitId> {
         let within = |own: &str| {
             group
                 .strip_prefix(own)

@@ -17,6 +17,7 @@ use spec_unit::plan::filter::Filters;
 use super::super::job::Job;
 use super::super::state::UnitState;
 use super::super::supervise::{Role, Timer};
+use super::pressure;
 use super::shutdown::Shutdown;
 use crate::protocol::ClientRecord;
 use crate::reexec::{CRASH_WINDOW_US, MOST_CRASHES};
@@ -27,7 +28,7 @@ mod resume;
 pub(super) use mirrored::Mirrored;
 
 /// Version of the mirror: an image does not read another one's.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// What the supervisor has for a unit beside its state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -90,6 +91,7 @@ pub(super) struct Rest {
     idle: Option<RawFd>,
     watchdog: Option<RawFd>,
     crashes_us: Vec<u64>,
+    pressure: pressure::Record,
 }
 
 #[derive(Serialize)]

@@ -13,6 +13,7 @@ use super::*;
 mod devices;
 mod heard;
 mod mounts;
+mod pressure;
 mod propagation;
 mod requests;
 mod slices;
@@ -37,6 +38,7 @@ impl Node {
             target: "default.target".into(),
             reboot_argument: path("reboot-argument"),
             faults: false,
+            proc: path("proc"),
         };
         let mut supervisor = Supervisor::open(&config).unwrap();
         for (name, relations) in units {

@@ -105,6 +105,17 @@ pub(super) const CHECKS: &[(&str, &str, Check)] = &[
         "AssertKernelModuleLoaded",
         Check::KernelModuleLoaded,
     ),
+    (
+        "ConditionCPUPressure",
+        "AssertCPUPressure",
+        Check::CPUPressure,
+    ),
+    ("ConditionIOPressure", "AssertIOPressure", Check::IOPressure),
+    (
+        "ConditionMemoryPressure",
+        "AssertMemoryPressure",
+        Check::MemoryPressure,
+    ),
 ];
 
 const fn row(name: &'static str, documentation: &'static str) -> Directive {
@@ -303,4 +314,13 @@ pub const ROWS: &[Directive] = &[
         "The module is loaded or built in, by /sys/module (from systemd 258).",
     ),
     row("AssertKernelModuleLoaded", "The same, or the unit fails."),
+    row(
+        "ConditionCPUPressure",
+        "[SLICE:]PERCENT[/10sec|1min|5min]: tasks, of the node or of a slice, waited for the processor for at most that part of the time, of the last 5 minutes where none is given. It holds where the kernel does not tell.",
+    ),
+    row("AssertCPUPressure", "The same, or the unit fails."),
+    row("ConditionIOPressure", "The same of disks."),
+    row("AssertIOPressure", "The same, or the unit fails."),
+    row("ConditionMemoryPressure", "The same of memory."),
+    row("AssertMemoryPressure", "The same, or the unit fails."),
 ];

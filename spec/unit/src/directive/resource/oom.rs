@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Resources, later};
+use super::Resources;
 use crate::directive::{Directive, Support, Value};
 use crate::plan::ExecPlan;
 use crate::unit::Unit;
@@ -69,19 +69,6 @@ pub const ROWS: &[Directive] = &[
         documentation: "Wait for memory within 2 s above which the service is told; 200 ms by default.",
         support: Support::Set(set_threshold),
     },
-    later("ManagedOOMSwap", "see systemd", "systemd-oomd."),
-    later("ManagedOOMMemoryPressure", "see systemd", "systemd-oomd."),
-    later(
-        "ManagedOOMMemoryPressureLimit",
-        "see systemd",
-        "systemd-oomd.",
-    ),
-    later(
-        "ManagedOOMMemoryPressureDurationSec",
-        "see systemd",
-        "systemd-oomd.",
-    ),
-    later("ManagedOOMPreference", "see systemd", "systemd-oomd."),
 ];
 
 fn set_policy(unit: &mut Unit, value: &Value<'_>) -> Result<(), String> {

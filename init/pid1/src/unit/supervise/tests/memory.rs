@@ -78,3 +78,31 @@ fn each_run_counts_anew() {
         story.stands(Phase::Running, Outcome::Success);
     }
 }
+
+#[test]
+fn what_pid_1_kills_ends_as_what_the_kernel_kills_and_says_why() {
+    for (text, phase) in [
+        ("ExecStop=/stop\n", Phase::Stop),
+        ("OOMPolicy=kill\nExecStop=/stop\n", Phase::StopSigkill),
+    ] {
+        let mut story = up(text);
+        story.machine().killed_for_pressure(true, "-.slice waited");
+        story.stands(phase, Outcome::OomKill);
+        assert_eq!(story.state.reason.as_deref(), Some("-.slice waited"));
+    }
+    let mut story = up("OOMPolicy=continue\nRestart=on-failure\nRestartSec=1\n");
+    story.machine().killed_for_pressure(true, "-.slice waited");
+    story.stands(Phase::Running, Outcome::Success);
+    story.main_ends(KILLED);
+    story.machine().group_empty();
+    story.stands(Phase::AutoRestart, Outcome::OomKill);
+    assert_eq!(story.state.reason.as_deref(), Some("-.slice waited"));
+}
+
+#[test]
+fn a_group_that_a_service_has_made_is_killed_alone() {
+    let mut story = up("Delegate=yes\n");
+    story.machine().killed_for_pressure(false, "-.slice waited");
+    story.stands(Phase::Running, Outcome::Success);
+    assert_eq!(story.state.reason, None);
+}

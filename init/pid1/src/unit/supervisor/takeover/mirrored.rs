@@ -274,6 +274,7 @@ impl Supervisor {
             idle: self.host.idle.as_ref().map(|idle| idle.as_raw_fd()),
             watchdog: self.mirrored.watchdog,
             crashes_us: self.mirrored.crashes_us.clone(),
+            pressure: self.pressure.record(),
         };
         if self.mirrored.rest.as_ref() != Some(&rest) {
             self.mirrored.append(&Line::Rest(&rest));

@@ -63,6 +63,7 @@ impl Supervisor {
         for (id, _) in jobs.iter().filter(|(_, job)| job.running) {
             supervisor.settle_job(*id, supervisor.phase(*id));
         }
+        supervisor.begin_pressure(rest.pressure);
         supervisor.mounts_changed();
         // What has ended and changed meanwhile nobody tells of.
         supervisor.unreaped = true;
