@@ -55,10 +55,7 @@ fn plans(overlay: &Path, unit: &str) -> Vec<ExecPlan> {
 fn passes(plan: &ExecPlan) -> bool {
     let mut spawned = spawn(plan, "a.service", None, &[], &none()).unwrap();
     assert_eq!(outcome(&mut spawned.report), ExecOutcome::Runs);
-    matches!(
-        wait(spawned.pid),
-        nix::sys::wait::WaitStatus::Exited(_, 0)
-    )
+    matches!(wait(spawned.pid), nix::sys::wait::WaitStatus::Exited(_, 0))
 }
 
 #[test]
