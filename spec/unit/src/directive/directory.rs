@@ -220,7 +220,12 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
             }
         };
         let folders: Vec<plan::Directory> = folders.paths.iter().map(folder).collect();
-        let paths: Vec<&str> = folders.iter().map(|folder| folder.path.as_str()).collect();
+        // Of a user made up for one run too it is told by its link, as under systemd.
+        let told = |folder: &plan::Directory| match (&folder.other, folder.link) {
+            (Some(link), true) => link.clone(),
+            _ => folder.path.clone(),
+        };
+        let paths: Vec<String> = folders.iter().map(told).collect();
         plan.environment
             .insert(variable.to_string(), paths.join(":"));
         plan.directories.extend(folders);

@@ -109,7 +109,7 @@ fn a_user_made_up_for_one_run_brings_its_walls() {
     assert!(mount("/var/lib/private/a/b").is_some_and(|folder| !folder.read_only));
     let folder = plan.directories.iter().find(|folder| folder.link).unwrap();
     assert_eq!(folder.other.as_deref(), Some("/var/lib/a/b"));
-    assert_eq!(plan.environment["STATE_DIRECTORY"], "/var/lib/private/a/b");
+    assert_eq!(plan.environment["STATE_DIRECTORY"], "/var/lib/a/b");
 }
 
 #[test]
