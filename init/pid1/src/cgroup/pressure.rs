@@ -30,26 +30,33 @@ impl Cgroups {
         Ok(file)
     }
 
-    /// Groups below one that may be killed, or itself: those without groups below them, and those that the kernel too
-    /// kills as a whole. PID 1 and groups without processes are none.
+    /// Groups below one that may be killed, or itself: those of which the kernel accounts no part of its own, and those
+    /// that it too kills as a whole. So a service does not get away by making groups in its own. PID 1 and groups without
+    /// processes are none.
     pub(crate) fn killable(&self, below: &str) -> Vec<String> {
         let mut found = Vec::new();
         let mut open = vec![below.to_string()];
         let mut seen = 0;
         while let Some(group) = open.pop().filter(|_| seen < MAX_GROUPS) {
             seen += 1;
+            if !group.is_empty() && !self.populated(&group) {
+                continue;
+            }
             let whole = group != below && self.is_killed_whole(&group);
-            let parts = match whole {
-                true => Vec::new(),
-                false => self.below(&group),
-            };
-            if !parts.is_empty() {
-                open.extend(parts.into_iter().filter(|part| part != INIT));
-            } else if !group.is_empty() && self.populated(&group) {
+            if !whole && self.has_parts(&group) {
+                let parts = self.below(&group).into_iter();
+                open.extend(parts.filter(|part| part != INIT));
+            } else if !group.is_empty() {
                 found.push(group);
             }
         }
         found
+    }
+
+    /// Whether the groups below one have memory accounts of their own.
+    fn has_parts(&self, group: &str) -> bool {
+        let text = self.read(group, "cgroup.subtree_control");
+        text.is_some_and(|text| text.split_whitespace().any(|name| name == "memory"))
     }
 
     fn is_killed_whole(&self, group: &str) -> bool {
@@ -73,6 +80,7 @@ impl Cgroups {
 mod tests {
     use super::*;
     use std::fs;
+    use std::path::PathBuf;
 
     #[test]
     fn what_is_killed_is_a_leaf_or_a_group_that_ends_as_a_whole_and_never_pid_1() {
@@ -87,14 +95,23 @@ mod tests {
             .unwrap();
             path
         };
+        let has_parts = |path: PathBuf| {
+            fs::write(path.join("cgroup.subtree_control"), "cpu memory pids\n").unwrap();
+        };
+        has_parts(folder.path().into());
         group("init.scope", 1);
-        group("system.slice", 1);
+        has_parts(group("system.slice", 1));
         group("system.slice/a.service", 1);
         group("system.slice/empty.service", 0);
+        has_parts(group("system.slice/pod.service", 1));
         group("system.slice/pod.service/one", 1);
         group("system.slice/pod.service/two", 1);
         let whole = group("system.slice/whole.service", 1);
+        has_parts(whole.clone());
         group("system.slice/whole.service/part", 1);
+        // PID 1's own for the commands of one that is delegated, and what anybody makes in its own.
+        group("system.slice/hidden.service", 1);
+        group("system.slice/hidden.service/.control", 0);
         fs::write(whole.join("memory.oom.group"), "1\n").unwrap();
         let cgroups = Cgroups::open(folder.path()).unwrap();
         let killable = |below: &str| {
@@ -104,6 +121,7 @@ mod tests {
         };
         let all = [
             "system.slice/a.service",
+            "system.slice/hidden.service",
             "system.slice/pod.service/one",
             "system.slice/pod.service/two",
             "system.slice/whole.service",

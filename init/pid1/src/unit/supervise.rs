@@ -204,7 +204,7 @@ impl Machine<'_> {
             let reason = format!("started {times} times within {seconds} s");
             self.state.start_limit_hit = true;
             // As in systemd what it failed by before stays its result.
-            let result = match self.state.result.is_fine() {
+            let result = match self.state.result.result() == "success" {
                 true => Outcome::StartLimitHit,
                 false => self.state.result,
             };

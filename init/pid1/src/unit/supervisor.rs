@@ -345,6 +345,9 @@ impl Supervisor {
             state.since_us = now;
             self.tell(id);
             self.note_upheld(id, phase);
+        }
+        // One that waits for its restart is down, with no group, and as active as before.
+        if changed || before.is_down() != phase.is_down() {
             self.watch_pressure(id);
         }
         if phase != before {
@@ -370,9 +373,7 @@ impl Supervisor {
         }
         if phase != before && phase == Phase::Failed {
             self.trigger(id, Relation::OnFailure);
-        } else if phase == Phase::Dead
-            && !matches!(before.active(), Active::Inactive | Active::Failed)
-        {
+        } else if phase == Phase::Dead && self.has_succeeded(id, before) {
             // A oneshot may go down in the same step in which its last command has ended.
             self.trigger(id, Relation::OnSuccess);
         }

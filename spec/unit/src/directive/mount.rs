@@ -346,6 +346,8 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
     service.root.give(planning, plan);
     let rooted = plan.mounts.has_root();
     let mut entries = shown(&service.mounts, &plan.mounts);
+    // Before the walls: of two at one place the first holds.
+    entries.extend(super::image::entries(planning));
     let mut walls = closed(&service.mounts, &plan.mounts);
     walls.extend(super::protect::entries(planning));
     walls.extend(super::root::entries(planning, plan));
@@ -353,7 +355,6 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
     if !planning.command.privileged {
         entries.extend(walls);
     }
-    entries.extend(super::image::entries(planning));
     entries.extend(super::directory::entries(planning, plan, rooted));
     if !rooted {
         entries.iter_mut().for_each(Entry::straighten);

@@ -5,7 +5,7 @@ use spec_unit::directive::dependency::Relation;
 use spec_unit::graph::{JobKind, UnitId};
 use spec_unit::name::UnitType;
 
-use super::super::state::{Active, Phase};
+use super::super::state::{Active, Outcome, Phase};
 use super::super::supervise::{Host as _, Timer};
 use super::Supervisor;
 use super::devices::TIMEOUT_US;
@@ -13,7 +13,7 @@ use super::devices::TIMEOUT_US;
 impl Supervisor {
     /// FailureAction= and SuccessAction=.
     pub(super) fn act_on_end(&mut self, id: UnitId, before: Phase, phase: Phase) {
-        let ran = !matches!(before.active(), Active::Inactive | Active::Failed);
+        let ran = self.has_succeeded(id, before);
         match phase {
             Phase::Failed => self.act(id, "failed", |actions| {
                 (actions.failure, actions.reboot_argument.clone())
@@ -23,6 +23,13 @@ impl Supervisor {
             }),
             _ => {}
         }
+    }
+
+    /// Whether a unit that is down now has run, and well: what should have been started again and was not, has not.
+    pub(super) fn has_succeeded(&self, id: UnitId, before: Phase) -> bool {
+        let ran = !matches!(before.active(), Active::Inactive | Active::Failed);
+        let state = self.states.get(id);
+        ran && state.is_some_and(|state| state.result == Outcome::Success)
     }
 
     /// StartLimitAction=, after an attempt to start.

@@ -126,11 +126,14 @@ impl Supervisor {
 
     /// Watches the group of a unit for what is said of it, or no more.
     fn watch_group(&mut self, unit: &str, group: &str, managed: &ManagedOom) {
+        let none = self.pressure.swap.is_empty();
         match managed.swap {
             Some(true) => drop(self.pressure.swap.insert(unit.into(), group.into())),
             _ => drop(self.pressure.swap.remove(unit)),
         }
-        self.watch_swap();
+        if none != self.pressure.swap.is_empty() {
+            self.watch_swap();
+        }
         let rule = Rule::of(unit, managed);
         match rule {
             Some(rule) if self.pressure.is_watched(unit, group, &rule) => {}

@@ -127,7 +127,7 @@ impl Supervisor {
     }
 
     /// A main process that is not our child has ended.
-    fn alien_ended(&mut self, pid: i32) {
+    pub(super) fn alien_ended(&mut self, pid: i32) {
         self.host.process_gone(pid);
         let Some((id, _)) = self.host.reaper.forget(pid) else {
             return;

@@ -33,13 +33,14 @@ impl Supervisor {
         let verdicts = self.look(now);
         let wait = self.pressure.killed_us;
         let wait = wait.is_some_and(|at| now.saturating_sub(at) < AFTER_KILL_US);
-        let known = !self.pressure.scanned.is_empty();
-        let candidates = self.candidates(&verdicts);
+        let candidates = match wait {
+            true => Vec::new(),
+            false => self.candidates(&verdicts),
+        };
         let mut killed = !wait && self.kill_for_swap(now);
         let due = verdicts.iter();
         for (unit, _) in due.filter(|(_, verdict)| **verdict == Verdict::Due) {
-            // What is reclaimed shows in two looks.
-            if known && !killed && !wait {
+            if !killed && !wait {
                 killed = self.kill_for_pressure(unit, &candidates, now);
             }
         }
@@ -97,8 +98,9 @@ impl Supervisor {
             .collect();
         for candidate in &mut found {
             let (group, now) = (candidate.group.clone(), candidate.scanned);
-            let before = before.get(&group).copied().unwrap_or(0);
-            candidate.scanned = now.checked_sub(before).unwrap_or(now);
+            // What was reclaimed of one that was not looked at before may be years old.
+            let before = before.get(&group);
+            candidate.scanned = before.map_or(0, |before| now.checked_sub(*before).unwrap_or(now));
             self.pressure.scanned.insert(group, now);
         }
         found

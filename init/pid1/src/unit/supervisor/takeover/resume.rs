@@ -63,12 +63,26 @@ impl Supervisor {
         for (id, _) in jobs.iter().filter(|(_, job)| job.running) {
             supervisor.settle_job(*id, supervisor.phase(*id));
         }
+        supervisor.forget_collected();
         supervisor.begin_pressure(rest.pressure);
         supervisor.mounts_changed();
         // What has ended and changed meanwhile nobody tells of.
         supervisor.unreaped = true;
         supervisor.host.cgroups.unseen = true;
         Ok(supervisor)
+    }
+
+    /// A crash may have come between a child's end and the mirror: a main process that was collected is nobody's child any
+    /// more, and its number may be another's. Of one that ran no program yet its report tells.
+    fn forget_collected(&mut self) {
+        let mains: Vec<i32> = self.states.iter().filter_map(|state| state.main).collect();
+        for pid in mains {
+            let host = &self.host;
+            let told = host.pidfds.contains_key(&pid) || host.reports.contains_key(&pid);
+            if !told && !reap::is_child(pid) {
+                self.alien_ended(pid);
+            }
+        }
     }
 
     /// A unit's files, or what it is without any: it must be there, as its processes are.

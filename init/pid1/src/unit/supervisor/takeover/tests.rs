@@ -408,3 +408,18 @@ fn devices_are_known_over_a_reexecution_without_being_told_again() {
         assert_eq!(node.phase("a.target"), Phase::Dead);
     }
 }
+
+#[test]
+fn a_main_process_that_was_collected_right_before_a_crash_is_gone() {
+    let mut node = with_files(&[SERVICE]);
+    let mut child = run(&mut node, "a.service");
+    // PID 1 knows its own children by their numbers.
+    node.supervisor.host.pidfds.clear();
+    node.supervisor.mirror(None);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reexecute(&mut node, false);
+    let state = &node.supervisor.states[id(&node, "a.service")];
+    assert_eq!(state.main, None);
+    assert_ne!(state.phase, Phase::Running, "it is not taken for running");
+}

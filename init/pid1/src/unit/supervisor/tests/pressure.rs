@@ -35,6 +35,8 @@ impl Tree {
             "w.slice/guarded",
             "system.slice/beside",
         ];
+        tree.write("w.slice", "cgroup.events", "populated 1\n");
+        tree.write("w.slice", "cgroup.subtree_control", "memory\n");
         for group in groups {
             let group = format!("{group}.service");
             tree.write(&group, "cgroup.events", "populated 1\n");
