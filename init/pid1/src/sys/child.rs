@@ -224,8 +224,10 @@ impl Syscall for Kernel {
             }
             Step::Bound(capability) => prctl(libc::PR_CAPBSET_DROP, u64::from(*capability), 0),
             Step::Groups(groups) => {
-                // SAFETY: the pointer is to as many numbers as said.
-                check(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) }).map(drop)
+                let (count, list) = (groups.len(), groups.as_ptr());
+                // SAFETY: the pointer is to as many numbers as said. The system call itself: libc's would wait for
+                // threads that only the parent has.
+                check(unsafe { libc::syscall(libc::SYS_setgroups, count, list) } as c_int).map(drop)
             }
             Step::Gid(gid) => {
                 // SAFETY: takes no pointer. The system call itself: libc's would signal other threads.
