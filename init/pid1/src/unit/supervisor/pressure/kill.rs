@@ -33,6 +33,7 @@ impl Supervisor {
         let verdicts = self.look(now);
         let wait = self.pressure.killed_us;
         let wait = wait.is_some_and(|at| now.saturating_sub(at) < AFTER_KILL_US);
+        let known = !self.pressure.scanned.is_empty();
         let candidates = match wait {
             true => Vec::new(),
             false => self.candidates(&verdicts),
@@ -40,7 +41,8 @@ impl Supervisor {
         let mut killed = !wait && self.kill_for_swap(now);
         let due = verdicts.iter();
         for (unit, _) in due.filter(|(_, verdict)| **verdict == Verdict::Due) {
-            if !killed && !wait {
+            // What is reclaimed shows in two looks.
+            if known && !killed && !wait {
                 killed = self.kill_for_pressure(unit, &candidates, now);
             }
         }
