@@ -48,11 +48,10 @@ impl Mirror {
         })
     }
 
-    /// Appends a line, in one write.
-    pub(crate) fn append(&mut self, mut line: Vec<u8>) -> io::Result<()> {
-        line.push(b'\n');
-        self.file.write_all_at(&line, self.length)?;
-        self.length = self.length.saturating_add(line.len() as u64);
+    /// Appends whole lines, in one write.
+    pub(crate) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(lines, self.length)?;
+        self.length = self.length.saturating_add(lines.len() as u64);
         Ok(())
     }
 
@@ -61,12 +60,10 @@ impl Mirror {
         self.length > self.whole.saturating_mul(2).saturating_add(SLACK)
     }
 
-    /// Writes it anew.
-    pub(crate) fn replace(&mut self, lines: &[Vec<u8>]) -> io::Result<()> {
-        let mut text = lines.join(&b'\n');
-        text.push(b'\n');
-        self.file.write_all_at(&text, 0)?;
-        self.length = text.len() as u64;
+    /// Writes it anew, in one write.
+    pub(crate) fn replace(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(lines, 0)?;
+        self.length = lines.len() as u64;
         self.whole = self.length;
         self.file.set_len(self.length)
     }
@@ -154,15 +151,15 @@ mod tests {
     #[test]
     fn a_mirror_is_appended_to_and_written_anew_once_it_is_long() {
         let mut mirror = Mirror::new().unwrap();
-        mirror.append(b"a".to_vec()).unwrap();
-        mirror.append(vec![b'b'; SLACK as usize]).unwrap();
+        mirror.append(b"a\n").unwrap();
+        mirror.append(&[b'b'; SLACK as usize]).unwrap();
         assert!(mirror.is_long());
-        mirror.replace(&[b"c".to_vec(), b"d".to_vec()]).unwrap();
+        mirror.replace(b"c\nd\n").unwrap();
         assert_eq!(
             (mirror.text(), mirror.is_long()),
             (b"c\nd\n".to_vec(), false)
         );
-        mirror.append(b"e".to_vec()).unwrap();
+        mirror.append(b"e\n").unwrap();
         assert_eq!(mirror.text(), b"c\nd\ne\n");
     }
 
@@ -178,7 +175,7 @@ mod tests {
         let mut mirror = Mirror::new().unwrap();
         let named = memfd_create("named", MemfdFlags::empty()).unwrap();
         let line = named.as_raw_fd().to_string();
-        mirror.append(line.into_bytes()).unwrap();
+        mirror.append(line.as_bytes()).unwrap();
         rustix::io::fcntl_setfd(&mirror.file, rustix::io::FdFlags::empty()).unwrap();
         let number = mirror.file.as_raw_fd();
         let name = "reexec::tests::what_the_last_image_left_is_found";

@@ -15,6 +15,7 @@ mod namespace;
 use spec_unit::seccomp::Instruction;
 
 use crate::unit::spawn::exec::Exec;
+use crate::unit::spawn::report;
 use crate::unit::spawn::step::{Attributes, Failure, Step, Syscall};
 
 mod keyring;
@@ -258,7 +259,7 @@ impl Syscall for Kernel {
             Step::DenyWriteExecute(instead) => deny_write_execute(instead),
             Step::Filter(program) => filter(program),
             Step::Ready => {
-                let byte = crate::unit::spawn::report::READY;
+                let byte = report::READY;
                 // SAFETY: the buffer is as long as said.
                 check(unsafe { libc::write(self.report, (&raw const byte).cast(), 1) } as c_int)
                     .map(drop)
@@ -268,14 +269,20 @@ impl Syscall for Kernel {
     }
 }
 
-/// Tells the parent which step failed, and ends the child.
-pub(crate) fn fail(pipe: RawFd, step: u32, failure: Failure, code: i32) -> ! {
-    let [a, b, c, d] = step.to_ne_bytes();
-    let [e, f, g, h] = failure.0.to_ne_bytes();
-    let report = [a, b, c, d, e, f, g, h];
-    // SAFETY: the buffer is as long as said; _exit ends the process at once.
+/// Tells the parent which step failed and why, and ends the child with systemd's exit code for it.
+pub(crate) fn fail(report: RawFd, step: &Step, failure: Failure) -> ! {
+    let (_, code) = step.name_and_code();
+    let mut packet = [0; report::MOST_BYTES];
+    let parts = [&[report::FAILED][..], &failure.0.to_ne_bytes()];
+    let bytes = parts.into_iter().chain(step.told()).flatten();
+    let mut length = 0;
+    for (to, from) in packet.iter_mut().zip(bytes) {
+        *to = *from;
+        length += 1;
+    }
+    // SAFETY: the buffer is at least as long as said; _exit ends the process at once.
     unsafe {
-        libc::write(pipe, report.as_ptr().cast(), report.len());
+        libc::write(report, packet.as_ptr().cast(), length);
         libc::_exit(code)
     }
 }

@@ -9,6 +9,8 @@ use std::os::fd::{
 
 use nix::sys::signal::SigSet;
 
+use super::heap;
+
 /// `struct clone_args` of linux/sched.h, version 2.
 #[repr(C, align(8))]
 #[derive(Default)]
@@ -60,10 +62,11 @@ pub(crate) fn child(birth: Birth<'_>, body: impl FnOnce()) -> io::Result<Child> 
     Ok(Child { pid, pidfd })
 }
 
-/// The same without a descriptor of the child, which every child born later would have to close: its number is its own
-/// until its parent collects it.
-pub(crate) fn numbered(birth: Birth<'_>, body: impl FnOnce()) -> io::Result<i32> {
-    clone3(birth, None, body)
+/// The same for a child that needs nothing of PID 1's memory but what was allocated for it ([`heap::handed`]), and without
+/// a descriptor of it, which every child born later would have to close: its number is its own until its parent
+/// collects it.
+pub(crate) fn lean(birth: Birth<'_>, body: impl FnOnce()) -> io::Result<i32> {
+    heap::kept(|| clone3(birth, None, body))
 }
 
 fn clone3(

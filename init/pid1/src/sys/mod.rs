@@ -6,6 +6,7 @@ pub(crate) mod child;
 pub(crate) mod clone;
 pub(crate) mod descriptor;
 pub(crate) mod device_mapper;
+pub(crate) mod heap;
 pub(crate) mod image;
 pub(crate) mod ipc;
 pub(crate) mod loop_device;

@@ -436,15 +436,23 @@ fn most_open_files() -> Option<u64> {
     most.trim().parse().ok()
 }
 
+/// Most open files that somebody may have who asks for so many: at least as many as PID 1 itself was given.
+fn most_given(asked: u64) -> Option<u64> {
+    use rustix::process::{Resource, getrlimit};
+    let own = getrlimit(Resource::Nofile).maximum;
+    own.filter(|own| asked > *own)
+        .and_then(|_| most_open_files())
+}
+
 /// That a plan gets fewer open files than it asks for ([`crate::sys::child`]). Whoever asks for infinity asks for the
 /// most there is.
-fn lowered(plan: &ExecPlan, most: impl FnOnce() -> Option<u64>) -> Option<String> {
+fn lowered(plan: &ExecPlan, most: impl FnOnce(u64) -> Option<u64>) -> Option<String> {
     let limits = plan.rlimits.iter();
     let mut limits = limits.filter(|limit| limit.resource == plan::Resource::Nofile);
     let limit = limits.next()?;
     let asked = [limit.soft, limit.hard];
     let asked = asked.into_iter().filter(|asked| *asked != u64::MAX).max()?;
-    let most = most()?;
+    let most = most(asked)?;
     let message =
         || format!("LimitNOFILE={asked} is lowered to {most}, as much as fs.nr_open gives");
     (asked > most).then(message)
@@ -507,7 +515,7 @@ impl Host for NodeHost {
             }
         }
         let name = &service.unit.name;
-        if let Some(message) = lowered(&plan, most_open_files) {
+        if let Some(message) = lowered(&plan, most_given) {
             self.say(Level::Warning, name, &message);
         }
         let idle = match (service.role, service.command) {
@@ -689,11 +697,11 @@ mod tests {
                 rlimits: vec![limit],
                 ..ExecPlan::default()
             };
-            lowered(&plan, || Some(100)).is_some()
+            lowered(&plan, |_| Some(100)).is_some()
         };
         assert!(said(50, 101) && said(101, u64::MAX));
         assert!(!said(100, 100) && !said(u64::MAX, u64::MAX));
-        assert_eq!(lowered(&ExecPlan::default(), || Some(1)), None);
+        assert_eq!(lowered(&ExecPlan::default(), |_| Some(1)), None);
         assert!(most_open_files().is_some());
     }
 

@@ -12,6 +12,7 @@ use spec_unit::plan::ExecPlan;
 
 use crate::sys;
 use crate::sys::clone::Birth;
+use crate::sys::heap;
 
 pub(crate) mod exec;
 mod mounts;
@@ -22,7 +23,7 @@ pub(crate) mod step;
 
 pub(crate) use order::steps;
 pub(crate) use report::{ExecOutcome, ExecReport, Shared, UnitNamespaces};
-pub(crate) use step::{Failure, Step, perform};
+pub(crate) use step::{Step, perform};
 
 /// A child whose program may not run yet.
 #[derive(Debug)]
@@ -43,11 +44,14 @@ pub(crate) fn spawn_after(
     shared: &UnitNamespaces,
     waits: &[BorrowedFd<'_>],
 ) -> io::Result<Spawned> {
-    let mut steps = steps(plan, unit, fds, shared)?;
-    // After the signals, so that it can be stopped as it waits.
-    let place = steps.len().min(1);
-    let waits = waits.iter().map(|wait| Step::Idle(wait.as_raw_fd()));
-    steps.splice(place..place, waits);
+    let steps = heap::handed(|| -> io::Result<_> {
+        let mut steps = steps(plan, unit, fds, shared)?;
+        // After the signals, so that it can be stopped as it waits.
+        let place = steps.len().min(1);
+        let waits = waits.iter().map(|wait| Step::Idle(wait.as_raw_fd()));
+        steps.splice(place..place, waits);
+        Ok(steps)
+    })?;
     carry_out(steps, plan, cgroup)
 }
 
@@ -68,28 +72,19 @@ fn carry_out(
     plan: &ExecPlan,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> io::Result<Spawned> {
-    let names: Vec<_> = steps.iter().map(Step::told).collect();
-    let told: Vec<_> = names
-        .iter()
-        .map(|(name, _)| name.replace('\n', " "))
-        .collect();
-    let told = told.join("\n");
     let (read, write) = sys::clone::pair()?;
-    let mut kernel = sys::child::Kernel::new(
-        write.as_raw_fd(),
-        mounts::slots(&steps),
-        plan.fds.opened.len(),
-    );
+    let (slots, files) = (mounts::slots(&steps), plan.fds.opened.len());
+    let mut kernel = heap::handed(|| sys::child::Kernel::new(write.as_raw_fd(), slots, files));
     let birth = Birth {
         cgroup,
         own_processes: plan.namespaces.processes,
         ..Birth::default()
     };
-    let pid = sys::clone::numbered(birth, || {
+    let pid = sys::clone::lean(birth, || {
         let failed = perform(&mut kernel, &mut steps).err();
-        let (step, failure) = failed.unwrap_or((u32::MAX, Failure(0)));
-        let code = names.get(step as usize).map_or(255, |(_, code)| *code);
-        sys::child::fail(write.as_raw_fd(), step, failure, code)
+        if let Some((step, failure)) = failed.and_then(|(n, why)| Some((steps.get(n)?, why))) {
+            sys::child::fail(write.as_raw_fd(), step, failure)
+        }
     })?;
     Ok(Spawned {
         pid,
@@ -98,7 +93,6 @@ fn carry_out(
             namespaces: Vec::new(),
             ready: false,
             told: None,
-            names: told,
             program: plan.program.clone(),
         },
     })

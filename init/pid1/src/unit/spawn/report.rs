@@ -8,6 +8,10 @@ use crate::sys::message;
 
 /// What a child says right before it runs its program.
 pub(crate) const READY: u8 = b'r';
+/// What a child says of a step that failed begins with it. Then come errno and what the step is called.
+pub(crate) const FAILED: u8 = b'f';
+/// Most bytes of anything that a child says.
+pub(crate) const MOST_BYTES: usize = crate::image::TOLD_BYTES;
 
 /// Reads what became of exec.
 #[derive(Debug)]
@@ -20,8 +24,6 @@ pub(crate) struct ExecReport {
     pub(super) ready: bool,
     /// Why the step failed that it will say failed, where that takes more than an error's number.
     pub(super) told: Option<String>,
-    /// Names of the steps, a line each.
-    pub(super) names: String,
     pub(super) program: String,
 }
 
@@ -37,19 +39,18 @@ pub(crate) enum ExecOutcome {
 }
 
 impl ExecReport {
-    /// Names of the steps, the program, and whether it is about to run, for [`again`](Self::again).
-    pub(crate) fn parts(&self) -> (String, String, bool) {
-        (self.names.clone(), self.program.clone(), self.ready)
+    /// The program, and whether it is about to run, for [`again`](Self::again).
+    pub(crate) fn parts(&self) -> (String, bool) {
+        (self.program.clone(), self.ready)
     }
 
     /// A report that the last image of PID 1 waited for.
-    pub(crate) fn again(socket: OwnedFd, names: String, program: String, ready: bool) -> Self {
+    pub(crate) fn again(socket: OwnedFd, program: String, ready: bool) -> Self {
         Self {
             socket,
             namespaces: Vec::new(),
             ready,
             told: None,
-            names,
             program,
         }
     }
@@ -62,7 +63,7 @@ impl ExecReport {
     /// Looks, without waiting.
     pub(crate) fn outcome(&mut self) -> ExecOutcome {
         loop {
-            let mut report = [0; crate::image::TOLD_BYTES];
+            let mut report = [0; MOST_BYTES];
             let received = match message::receive(self.socket.as_fd(), &mut report) {
                 Ok(received) => received,
                 Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
@@ -82,9 +83,9 @@ impl ExecReport {
                     let kind = kinds.filter(|kind| kind.letter() == *letter);
                     self.namespaces.extend(kind.zip(received.fds));
                 }
-                (8, _) => {
-                    let step = report.first_chunk().copied().unwrap_or_default();
-                    return ExecOutcome::Failed(self.failure(step));
+                (length, Some(&FAILED)) => {
+                    let said = report.get(1..length).unwrap_or_default();
+                    return ExecOutcome::Failed(self.failure(said));
                 }
                 (crate::image::TOLD_BYTES, Some(&crate::image::FAILED)) => {
                     let text = report.iter().skip(1).take_while(|byte| **byte != 0);
@@ -96,12 +97,13 @@ impl ExecReport {
         }
     }
 
-    fn failure(&mut self, [a, b, c, d, e, f, g, h]: [u8; 8]) -> String {
-        let step = u32::from_ne_bytes([a, b, c, d]) as usize;
-        let cause = io::Error::from_raw_os_error(i32::from_ne_bytes([e, f, g, h]));
+    /// Of errno and what the step is called.
+    fn failure(&mut self, said: &[u8]) -> String {
+        let (errno, step) = said.split_first_chunk().unwrap_or((&[0; 4], b"start"));
+        let cause = io::Error::from_raw_os_error(i32::from_ne_bytes(*errno));
         let cause = self.told.take().unwrap_or_else(|| cause.to_string());
-        let name = self.names.lines().nth(step).unwrap_or("start");
-        format!("{}: {name}: {cause}", self.program)
+        let step = String::from_utf8_lossy(step).replace('\n', " ");
+        format!("{}: {step}: {cause}", self.program)
     }
 }
 

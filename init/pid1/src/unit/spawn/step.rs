@@ -1,6 +1,5 @@
 //! What a child does to itself between clone and exec, one thing at a time.
 
-use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_int};
 use std::os::fd::RawFd;
 
@@ -293,20 +292,18 @@ pub(crate) struct SessionKeyring {
 }
 
 impl Step {
-    /// What people call it, with the path that it is about, and systemd's exit code.
-    pub(super) fn told(&self) -> (Cow<'static, str>, i32) {
-        let (name, code) = self.name_and_code();
-        let told = match self {
-            Self::Directory(Folder { path, .. }) => {
-                let folder = path.folder.to_string_lossy();
-                let folder = folder.trim_end_matches('/');
-                Some(format!("{folder}/{}", path.name.to_string_lossy()).into())
+    /// What people call it and what it is about, in parts of one line: for a child, which cannot allocate.
+    pub(crate) fn told(&self) -> [&[u8]; 5] {
+        let (name, _) = self.name_and_code();
+        let name = name.as_bytes();
+        match (self, self.path()) {
+            (Self::Directory(Folder { path, .. }), _) => {
+                let folder = path.folder.to_bytes();
+                let folder = folder.strip_suffix(b"/").unwrap_or(folder);
+                [name, b" ", folder, b"/", path.name.to_bytes()]
             }
-            _ => self.path().map(CStr::to_string_lossy),
-        };
-        match told {
-            Some(path) => (format!("{name} {path}").into(), code),
-            None => (name.into(), code),
+            (_, Some(path)) => [name, b" ", path.to_bytes(), b"", b""],
+            (_, None) => [name, b"", b"", b"", b""],
         }
     }
 
@@ -332,7 +329,7 @@ impl Step {
     }
 
     /// What it is about, and systemd's exit code for it: systemd.exec(5), "Process Exit Codes".
-    pub(super) fn name_and_code(&self) -> (&'static str, i32) {
+    pub(crate) fn name_and_code(&self) -> (&'static str, i32) {
         match self {
             Self::Signals { .. } => ("signals", 207),
             // These two cannot fail.
@@ -421,9 +418,9 @@ pub(crate) trait Syscall {
 }
 
 /// Carries the steps out in order; on failure, the number of the one that failed.
-pub(crate) fn perform(sys: &mut impl Syscall, steps: &mut [Step]) -> Result<(), (u32, Failure)> {
+pub(crate) fn perform(sys: &mut impl Syscall, steps: &mut [Step]) -> Result<(), (usize, Failure)> {
     for (number, step) in steps.iter_mut().enumerate() {
-        sys.call(step).map_err(|failure| (number as u32, failure))?;
+        sys.call(step).map_err(|failure| (number, failure))?;
     }
     Ok(())
 }

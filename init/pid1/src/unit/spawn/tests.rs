@@ -9,7 +9,7 @@ use spec_unit::plan::{
 };
 
 use super::order::journal_header;
-use super::step::Syscall;
+use super::step::{Failure, Syscall};
 use super::*;
 
 mod check_units;

@@ -28,7 +28,7 @@ mod resume;
 pub(super) use mirrored::Mirrored;
 
 /// Version of the mirror: an image does not read another one's.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// What the supervisor has for a unit beside its state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -61,7 +61,6 @@ struct Process {
 #[serde(deny_unknown_fields)]
 struct Report {
     socket: RawFd,
-    names: String,
     program: String,
     ready: bool,
 }

@@ -421,7 +421,7 @@ fn a_child_that_ends_before_its_program_did_not_run() {
     assert_eq!(run(&plan), Ok(0), "a limit of its files does not end it");
     let (read, write) = sys::clone::pair().unwrap();
     drop(write);
-    let mut report = ExecReport::again(read, String::new(), "/bin/true".into(), false);
+    let mut report = ExecReport::again(read, "/bin/true".into(), false);
     let ExecOutcome::Failed(message) = report.outcome() else {
         panic!("it ran")
     };

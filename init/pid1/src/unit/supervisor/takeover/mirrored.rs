@@ -31,6 +31,8 @@ pub(in super::super) struct Mirrored {
     pub(super) mirror: Option<Mirror>,
     seen: Vec<Option<Seen>>,
     rest: Option<Rest>,
+    /// Room for a line that is being written.
+    text: Vec<u8>,
     /// The line of the devices, and which version of their table it shows.
     devices: (u64, Vec<u8>),
     armed: bool,
@@ -59,18 +61,24 @@ impl Mirrored {
     }
 
     fn append(&mut self, line: &Line<'_>) {
-        let written = serde_json::to_vec(line).map_err(std::io::Error::other);
-        let Some(mirror) = &mut self.mirror else {
+        let done = append(&mut self.mirror, &mut self.text, line);
+        self.settle(done);
+    }
+
+    fn append_unit(&mut self, id: UnitId) {
+        let Some(seen) = self.seen.get(id).and_then(Option::as_ref) else {
             return;
         };
-        let written = written.and_then(|line| mirror.append(line));
-        if let Err(cause) = written {
-            self.fail(&cause);
-        }
+        let line = Line::Unit(&seen.name, &seen.state, &seen.around);
+        let done = append(&mut self.mirror, &mut self.text, &line);
+        self.settle(done);
     }
 
     /// A mirror that does not show everything is of no use.
-    fn fail(&mut self, cause: &std::io::Error) {
+    fn settle(&mut self, written: std::io::Result<()>) {
+        let Err(cause) = written else {
+            return;
+        };
         crate::error!("mirror of the units: {cause}; a crash of PID 1 will reboot");
         crate::reexec::disarm();
         self.mirror = None;
@@ -79,34 +87,29 @@ impl Mirrored {
     fn rewrite(&mut self) {
         let units = self.seen.iter().flatten();
         let lines = units.map(|seen| Line::Unit(&seen.name, &seen.state, &seen.around));
-        let lines = lines.chain(self.rest.as_ref().map(Line::Rest));
-        let devices = Some(self.devices.1.clone()).filter(|line| !line.is_empty());
-        let lines: std::result::Result<Vec<_>, _> = lines
-            .map(|line| serde_json::to_vec(&line))
-            .chain(devices.map(Ok))
-            .collect();
-        let Some(mirror) = &mut self.mirror else {
-            return;
-        };
-        let written = lines.map_err(std::io::Error::other);
-        if let Err(cause) = written.and_then(|lines| mirror.replace(&lines)) {
-            self.fail(&cause);
-        }
+        let mut lines = lines.chain(self.rest.as_ref().map(Line::Rest));
+        let mut text = Vec::new();
+        let written = lines.try_for_each(|line| write_line(&mut text, &line));
+        text.extend_from_slice(&self.devices.1);
+        let mirror = self.mirror.as_mut();
+        let replaced = mirror.map(|mirror| written.and_then(|()| mirror.replace(&text)));
+        self.settle(replaced.unwrap_or(Ok(())));
     }
+}
 
-    fn append_unit(&mut self, id: UnitId) {
-        let Some(seen) = self.seen.get(id).and_then(Option::as_ref) else {
-            return;
-        };
-        let line = serde_json::to_vec(&Line::Unit(&seen.name, &seen.state, &seen.around));
-        let Some(mirror) = &mut self.mirror else {
-            return;
-        };
-        let written = line.map_err(std::io::Error::other);
-        if let Err(cause) = written.and_then(|line| mirror.append(line)) {
-            self.fail(&cause);
-        }
+fn append(mirror: &mut Option<Mirror>, text: &mut Vec<u8>, line: &Line<'_>) -> std::io::Result<()> {
+    text.clear();
+    write_line(text, line)?;
+    match mirror {
+        Some(mirror) => mirror.append(text),
+        None => Ok(()),
     }
+}
+
+fn write_line(text: &mut Vec<u8>, line: &Line<'_>) -> std::io::Result<()> {
+    serde_json::to_writer(&mut *text, line)?;
+    text.push(b'\n');
+    Ok(())
 }
 
 impl Supervisor {
@@ -120,10 +123,9 @@ impl Supervisor {
             role,
             pidfd: host.pidfds.get(&pid).map(|fd| fd.as_raw_fd()),
             report: host.reports.get(&pid).map(|(_, report)| {
-                let (names, program, ready) = report.parts();
+                let (program, ready) = report.parts();
                 Report {
                     socket: report.socket.as_raw_fd(),
-                    names,
                     program,
                     ready,
                 }
@@ -251,10 +253,8 @@ impl Supervisor {
         if self.mirrored.devices.0 == devices.version {
             return;
         }
-        let line = Line::Devices(&devices.all());
-        let text = serde_json::to_vec(&line).unwrap_or_default();
-        self.mirrored.append(&line);
-        self.mirrored.devices = (devices.version, text);
+        self.mirrored.append(&Line::Devices(&devices.all()));
+        self.mirrored.devices = (devices.version, self.mirrored.text.clone());
     }
 
     fn mirror_rest(&mut self, clients: Vec<ClientRecord>) {

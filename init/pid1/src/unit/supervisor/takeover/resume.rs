@@ -184,7 +184,6 @@ impl Supervisor {
         }
         let Some(Report {
             socket,
-            names,
             program,
             ready,
         }) = report
@@ -197,7 +196,7 @@ impl Supervisor {
             if let Err(cause) = heard {
                 crate::warning!("process {pid}: its report cannot be heard: {cause}");
             }
-            let report = ExecReport::again(socket, names, program, ready);
+            let report = ExecReport::again(socket, program, ready);
             host.reports.insert(pid, (id, report));
         }
     }

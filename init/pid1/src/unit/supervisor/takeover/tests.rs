@@ -327,7 +327,7 @@ fn children_that_run_no_program_yet_are_heard() {
     let mut node = with_files(&[SERVICE]);
     let (read, write) = crate::sys::clone::pair().unwrap();
     let a = id(&node, "a.service");
-    let report = ExecReport::again(read, "open".into(), "/bin/x".into(), false);
+    let report = ExecReport::again(read, "/bin/x".into(), false);
     // A number that no process has.
     let pid = i32::MAX - 9;
     let host = &mut node.supervisor.host;
@@ -336,7 +336,7 @@ fn children_that_run_no_program_yet_are_heard() {
     node.supervisor.states[a].phase = Phase::Start;
     node.supervisor.states[a].main = Some(pid);
     reexecute(&mut node, false);
-    let failed = [0_i32.to_ne_bytes(), libc::ENOENT.to_ne_bytes()].concat();
+    let failed = [b"f", &libc::ENOENT.to_ne_bytes()[..], b"open"].concat();
     rustix::io::write(&write, &failed).unwrap();
     // As at its end.
     drop(write);
