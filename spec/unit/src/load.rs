@@ -3,14 +3,16 @@
 //! Pure: files come from a [`UnitSource`], which is the node's file system in PID 1 and the tree in memory at build.
 //! A [`Loader`] lists the folders once; make a new one to see later changes.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use crate::directive::resource::{slice_of, slice_path};
 use crate::directive::service::{PID_FILES, ServiceType};
 use crate::directive::{self, dependency::Relation, mount_point};
 use crate::finding::{Finding, Place, Severity};
 use crate::name::{UnitName, UnitType, drop_in_folders};
-use crate::parse::parse;
+use crate::parse::{Parsed, parse};
 use crate::specifier::{Facts, Specifiers};
 use crate::unit::{LoadState, Unit};
 
@@ -64,6 +66,8 @@ pub struct Loader<'a> {
     masked: BTreeSet<String>,
     allowed: BTreeSet<String>,
     mounted: BTreeSet<String>,
+    /// The file that was parsed last: the instances of a template come one after another.
+    last: RefCell<Option<(String, Rc<Parsed>)>>,
 }
 
 impl<'a> Loader<'a> {
@@ -85,6 +89,7 @@ impl<'a> Loader<'a> {
             masked,
             allowed,
             mounted: BTreeSet::new(),
+            last: RefCell::default(),
         };
         loader.read_links()?;
         Ok(loader)
@@ -237,12 +242,12 @@ impl<'a> Loader<'a> {
             return Ok(());
         };
         unit.fragment = Some(path.clone());
-        let bytes = if self.is_masked(name) {
+        let parsed = if self.is_masked(name) {
             None
         } else {
-            self.source.read(&path)?
+            self.parsed(&path)?
         };
-        let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else {
+        let Some(parsed) = parsed else {
             unit.load = LoadState::Masked;
             unit.reason = Some(format!("{path} is empty or links to /dev/null"));
             return Ok(());
@@ -255,7 +260,7 @@ impl<'a> Loader<'a> {
             ));
             return Ok(());
         }
-        self.apply_file(unit, name, &path, &bytes, findings);
+        self.apply_file(unit, name, &path, &parsed, findings);
         self.read_beside(unit, name, findings)
     }
 
@@ -268,11 +273,27 @@ impl<'a> Loader<'a> {
     ) -> Result<(), String> {
         for path in self.drop_ins(name, &unit.aliases)? {
             if let Some(bytes) = self.source.read(&path)? {
-                self.apply_file(unit, name, &path, &bytes, findings);
+                self.apply_file(unit, name, &path, &parse(&path, &bytes), findings);
                 unit.drop_ins.push(path);
             }
         }
         self.read_dependency_folders(unit)
+    }
+
+    /// What is in a file; none if there is no such file, or an empty one.
+    fn parsed(&self, path: &str) -> Result<Option<Rc<Parsed>>, String> {
+        if let Some((last, parsed)) = &*self.last.borrow()
+            && last == path
+        {
+            return Ok(Some(Rc::clone(parsed)));
+        }
+        let bytes = self.source.read(path)?;
+        let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else {
+            return Ok(None);
+        };
+        let parsed = Rc::new(parse(path, &bytes));
+        *self.last.borrow_mut() = Some((path.to_string(), Rc::clone(&parsed)));
+        Ok(Some(parsed))
     }
 
     fn apply_file(
@@ -280,10 +301,9 @@ impl<'a> Loader<'a> {
         unit: &mut Unit,
         name: &UnitName,
         path: &str,
-        bytes: &[u8],
+        parsed: &Parsed,
         findings: &mut Vec<Finding>,
     ) {
-        let parsed = parse(path, bytes);
         if let Some(finding) = parsed
             .findings
             .iter()
@@ -291,12 +311,9 @@ impl<'a> Loader<'a> {
         {
             unit.refusals.insert(path.into(), finding.clone());
         }
-        findings.extend(
-            parsed
-                .findings
-                .into_iter()
-                .filter(|finding| finding.severity != Severity::Error),
-        );
+        let mild = parsed.findings.iter();
+        let mild = mild.filter(|finding| finding.severity != Severity::Error);
+        findings.extend(mild.cloned());
         let fragment = unit.fragment.clone().unwrap_or_default();
         let specifiers = Specifiers {
             name,

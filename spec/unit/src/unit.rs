@@ -108,8 +108,8 @@ pub struct Unit {
     pub actions: Actions,
     /// The \[Install\] section.
     pub install: Install,
-    /// The \[Service\] section; defaults for a target.
-    pub service: Service,
+    /// The \[Service\] section; defaults for a target. Some kilobytes, which stay where they are as lists of units grow.
+    pub service: Box<Service>,
     /// The \[Mount\] section; defaults for any other unit.
     pub mount_point: MountPoint,
 }
@@ -132,7 +132,7 @@ impl Unit {
             start_limit: StartLimit::default(),
             actions: Actions::default(),
             install: Install::default(),
-            service: Service::default(),
+            service: Box::default(),
             mount_point: MountPoint::default(),
         }
     }

@@ -68,7 +68,7 @@ pub(crate) fn made_up_name() -> String {
 fn beside_plan(unit: &Unit) -> Option<impl PartialEq + use<>> {
     let mut beside = unit.clone();
     let service = &unit.service;
-    beside.service = spec_unit::unit::Service {
+    *beside.service = spec_unit::unit::Service {
         kind: service.kind.clone(),
         exec: service.exec.clone(),
         restart: service.restart.clone(),
