@@ -231,3 +231,27 @@ fn tree(metadata: &Metadata, name: &str) -> BTreeSet<String> {
     }
     names
 }
+
+/// `fuzz` is a workspace of its own, whose lock nobody else's build touches.
+#[test]
+fn the_lock_of_the_fuzz_targets_knows_what_ours_depend_on() {
+    let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/Cargo.lock");
+    let lock = std::fs::read_to_string(lock).expect("readable");
+    let mut compared = 0;
+    for package in metadata().workspace_packages() {
+        let head = format!("name = \"{}\"\n", package.name);
+        let Some(locked) = lock.split("[[package]]\n").find(|at| at.starts_with(&head)) else {
+            continue;
+        };
+        let listed = locked.split("dependencies = [").nth(1).unwrap_or_default();
+        let listed = listed.split('"').skip(1).step_by(2);
+        let listed: BTreeSet<&str> = listed.filter_map(|name| name.split(' ').next()).collect();
+        let wanted = package.dependencies.iter();
+        let wanted = wanted.filter(|on| on.kind != DependencyKind::Development);
+        let wanted: BTreeSet<&str> = wanted.map(|on| on.name.as_str()).collect();
+        let what = "run `cargo metadata` in fuzz/ and commit its Cargo.lock";
+        assert_eq!(listed, wanted, "{}: {what}", package.name);
+        compared += 1;
+    }
+    assert!(compared > 0, "no package of ours stands in it");
+}

@@ -12,6 +12,7 @@ mod etc;
 mod helper;
 mod hostname;
 mod kernel;
+mod loopback;
 mod report;
 mod state;
 
@@ -61,6 +62,7 @@ const PHASES: &[(&str, Phase)] = &[
         mount::efi_variables(&mut boot.modules)
     }),
     ("kernel settings", |_| kernel::set()),
+    ("loopback link", |_| loopback::up()),
     ("writable /etc", |boot| etc::overlay(&mut boot.modules)),
     ("credentials", |boot| credentials::import(&mut boot.modules)),
     ("hostname", |_| hostname::from_etc()),

@@ -33,6 +33,8 @@ pub(crate) enum What {
     SwitchRoot,
     /// Kernel settings below /proc/sys.
     Kernel,
+    /// Bringing the loopback link up.
+    Loopback,
     /// The writable layer over /etc.
     Etc,
     /// The control group tree.
@@ -91,6 +93,7 @@ impl What {
             | What::CommandLine
             | What::Modules
             | What::Kernel
+            | What::Loopback
             | What::Etc
             | What::Credentials
             | What::Clock
@@ -120,6 +123,7 @@ impl fmt::Display for What {
             What::RootMount => "root file system",
             What::SwitchRoot => "entering the root",
             What::Kernel => "kernel settings",
+            What::Loopback => "loopback link",
             What::Etc => "/etc",
             What::Cgroups => "control groups",
             What::Credentials => "credentials",

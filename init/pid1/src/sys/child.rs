@@ -64,7 +64,7 @@ fn errno() -> Failure {
     Failure(unsafe { *libc::__errno_location() })
 }
 
-fn check(result: c_int) -> std::result::Result<c_int, Failure> {
+pub(super) fn check(result: c_int) -> std::result::Result<c_int, Failure> {
     if result < 0 { Err(errno()) } else { Ok(result) }
 }
 
@@ -123,7 +123,7 @@ impl Syscall for Kernel {
             Step::Unshare(kind) => namespace::unshare(*kind),
             Step::Join { path, kind } => namespace::join(path, *kind),
             Step::TellNamespace { path, letter } => namespace::tell(self.report, path, *letter),
-            Step::Loopback => namespace::loopback(),
+            Step::Loopback => super::loopback::up(),
             Step::Users { uid, gid } => {
                 self.users = namespace::users([uid, gid])?;
                 Ok(())

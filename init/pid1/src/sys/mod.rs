@@ -10,6 +10,7 @@ pub(crate) mod heap;
 pub(crate) mod image;
 pub(crate) mod ipc;
 pub(crate) mod loop_device;
+pub(crate) mod loopback;
 pub(crate) mod message;
 pub(crate) mod reboot;
 pub(crate) mod reexec;

@@ -30,27 +30,6 @@ pub(super) fn tell(socket: RawFd, path: &CStr, letter: u8) -> Result {
         .map_err(|cause| Failure(cause.raw_os_error().unwrap_or(libc::EIO)))
 }
 
-/// Brings the loopback link of a new network up.
-pub(super) fn loopback() -> Result {
-    // SAFETY: ifreq is plain data for which zero is valid; it outlives the calls; the descriptor is our own.
-    unsafe {
-        let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
-        let socket = check(libc::socket(libc::AF_INET, kind, 0))?;
-        let mut request: libc::ifreq = std::mem::zeroed();
-        for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-            *to = *from as libc::c_char;
-        }
-        request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-        let done = check(libc::ioctl(
-            socket,
-            libc::SIOCSIFFLAGS as _,
-            &raw const request,
-        ));
-        libc::close(socket);
-        done.map(drop)
-    }
-}
-
 pub(super) fn enter(namespace: RawFd, kind: c_int) -> Result {
     // SAFETY: takes no pointer.
     check(unsafe { libc::setns(namespace, kind) }).map(drop)
