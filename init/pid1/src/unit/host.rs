@@ -10,6 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use spec_unit::account::Accounts;
 use spec_unit::control::ExitStatus;
 use spec_unit::directive::Planning;
+use spec_unit::directive::identity;
 use spec_unit::directive::notify::NotifyAccess;
 use spec_unit::directive::protect;
 use spec_unit::directive::service::ServiceType;
@@ -31,7 +32,7 @@ use super::runtime_folder;
 use super::spawn::{self, ExecReport, Spawned, UnitNamespaces};
 use super::state::{Phase, UnitState};
 use super::store::Stores;
-use super::supervise::{Host, Role, Spawn, Timer, describe};
+use super::supervise::{Host, Refusal, Role, Spawn, Timer, describe};
 use super::transient;
 use crate::bpf;
 use crate::cgroup::Cgroups;
@@ -315,7 +316,8 @@ impl NodeHost {
         plan: &mut ExecPlan,
         fds: &mut Vec<OwnedFd>,
     ) -> Result<(), String> {
-        for stored in self.stores.of(id) {
+        // As in systemd the last comes first.
+        for stored in self.stores.of(id).iter().rev() {
             let copy = crate::sys::clone::lifted(stored.fd.as_fd())
                 .map_err(|cause| format!("stored descriptor {}: {cause}", stored.name))?;
             let slot = u32::try_from(fds.len()).map_err(|cause| cause.to_string())?;
@@ -478,10 +480,16 @@ impl Host for NodeHost {
         now_us()
     }
 
-    fn spawn(&mut self, service: &mut Spawn<'_>) -> Result<i32, String> {
+    fn spawn(&mut self, service: &mut Spawn<'_>) -> Result<i32, Refusal> {
         service.state.invocation.get_or_insert_with(random_id);
         let mut accounts = self.accounts.now().clone();
         self.users.lend(service.id, service.unit, &mut accounts)?;
+        if let Some(unknown) = identity::unknown(service.unit, &accounts) {
+            return Err(Refusal {
+                message: unknown.message,
+                status: Some(unknown.status),
+            });
+        }
         let mut plan = self.plan(service, accounts)?;
         // A group that has groups below it may hold no process itself.
         let control = service.role == Role::Control && service.state.phase != Phase::Start;
@@ -534,7 +542,7 @@ impl Host for NodeHost {
         let spawned = spawn::spawn_after(&plan, name, group, &fds, shared, &waits);
         self.closing.close(fds);
         let spawned = spawned.map_err(|cause| format!("process: {cause}"))?;
-        self.take(spawned, service.id, service.role)
+        Ok(self.take(spawned, service.id, service.role)?)
     }
 
     fn signal(&mut self, pid: i32, signal: i32) {

@@ -61,7 +61,7 @@ pub(crate) trait Host {
     /// Microseconds of CLOCK_MONOTONIC.
     fn now_us(&self) -> u64;
     /// Makes a process of the service; of its transient plan, where no command is given.
-    fn spawn(&mut self, service: &mut Spawn<'_>) -> Result<i32, String>;
+    fn spawn(&mut self, service: &mut Spawn<'_>) -> Result<i32, Refusal>;
     /// Signals one process.
     fn signal(&mut self, pid: i32, signal: i32);
     /// Signals every process in the group; how many there were.
@@ -84,6 +84,32 @@ pub(crate) trait Host {
     fn arm(&mut self, id: UnitId, timer: Timer, at_us: Option<u64>);
     /// Says something about the unit.
     fn say(&mut self, level: Level, unit: &str, message: &str);
+}
+
+/// Why a process was not made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// For people.
+    pub(crate) message: String,
+    /// systemd finds it in the child, which exits with this: the service ends as if it had.
+    pub(crate) status: Option<i32>,
+}
+
+impl Refusal {
+    /// What the service fails by.
+    fn outcome(&self) -> Outcome {
+        match self.status {
+            Some(_) => Outcome::ExitCode,
+            None => Outcome::Resources,
+        }
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(message: String) -> Self {
+        let status = None;
+        Self { message, status }
+    }
 }
 
 /// What is needed to make a process.
@@ -159,7 +185,7 @@ impl Machine<'_> {
     }
 
     /// Runs the phase's next command, if there is one.
-    fn run(&mut self, role: Role) -> Option<Result<(), String>> {
+    fn run(&mut self, role: Role) -> Option<Result<(), Refusal>> {
         let transient = self.state.plan.is_some() && role == Role::Main;
         let command = self.commands().get(self.state.command).cloned();
         if command.is_none() && !(transient && self.state.command == 0) {
@@ -172,10 +198,17 @@ impl Machine<'_> {
             command: command.as_ref(),
             role,
         };
-        Some(self.host.spawn(&mut spawn).map(|pid| match role {
-            Role::Main => self.state.main = Some(pid),
-            Role::Control => self.state.control = Some(pid),
-        }))
+        let spawned = self.host.spawn(&mut spawn);
+        match (&spawned, role) {
+            (Ok(pid), Role::Main) => self.state.main = Some(*pid),
+            (Ok(pid), Role::Control) => self.state.control = Some(*pid),
+            (Err(refusal), Role::Main) => {
+                let status = refusal.status.map(ExitStatus::Exited);
+                self.state.main_exit = status.or(self.state.main_exit);
+            }
+            (Err(_), Role::Control) => {}
+        }
+        Some(spawned.map(drop))
     }
 
     /// Whether a process is in the service's group.
@@ -264,7 +297,7 @@ impl Machine<'_> {
         self.allow(self.unit.service.timeout.start(oneshot));
         match self.run(Role::Control) {
             Some(Ok(())) => {}
-            Some(Err(message)) => self.fail_to_run(message),
+            Some(Err(refusal)) => self.fail_to_run(refusal),
             None if self.state.phase == Phase::Condition => {
                 self.enter(Phase::StartPre);
                 self.start_step();
@@ -273,10 +306,11 @@ impl Machine<'_> {
         }
     }
 
-    fn fail_to_run(&mut self, message: String) {
-        self.host.say(Level::Error, &self.unit.name, &message);
-        self.state.reason = Some(message);
-        self.blame(Outcome::Resources);
+    fn fail_to_run(&mut self, refusal: Refusal) {
+        let message = &refusal.message;
+        self.host.say(Level::Error, &self.unit.name, message);
+        self.blame(refusal.outcome());
+        self.state.reason = Some(refusal.message);
         self.signal_all(Phase::StopSigterm);
     }
 
@@ -288,7 +322,7 @@ impl Machine<'_> {
             _ => Role::Main,
         };
         match (self.run(role), self.kind()) {
-            (Some(Err(message)), _) => self.fail_to_run(message),
+            (Some(Err(refusal)), _) => self.fail_to_run(refusal),
             (None, _) => self.start_post(),
             (Some(Ok(())), ServiceType::Simple | ServiceType::Idle) if !self.waits_for_exec() => {
                 self.start_post();
@@ -312,7 +346,7 @@ impl Machine<'_> {
         );
         match self.run(Role::Control) {
             Some(Ok(())) => {}
-            Some(Err(message)) => self.fail_to_run(message),
+            Some(Err(refusal)) => self.fail_to_run(refusal),
             None => self.end_start(),
         }
     }
@@ -383,8 +417,9 @@ impl Machine<'_> {
         self.allow(self.unit.service.timeout.start(false));
         match self.run(Role::Control) {
             Some(Ok(())) => {}
-            Some(Err(message)) => {
-                self.host.say(Level::Error, &self.unit.name, &message);
+            Some(Err(refusal)) => {
+                let message = &refusal.message;
+                self.host.say(Level::Error, &self.unit.name, message);
                 self.settle_up();
             }
             None => self.reload_by_signal(),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exec::Command;
 use super::{Directive, Planning, Support, Value};
-use crate::account::User;
+use crate::account::{Accounts, User};
 use crate::plan::{Credentials, ExecPlan};
 use crate::unit::Unit;
 
@@ -136,6 +136,38 @@ pub fn dynamic_name(unit: &Unit) -> Option<String> {
     })
 }
 
+/// An account that a service is to have and the node has not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    /// What systemd's child exits with: 217 (`USER`) or 216 (`GROUP`), systemd.exec(5).
+    pub status: i32,
+    /// The line and the name.
+    pub message: String,
+}
+
+/// The first account of User=, Group= and SupplementaryGroups= that is not there.
+pub fn unknown(unit: &Unit, accounts: &Accounts) -> Option<Unknown> {
+    let identity = &unit.service.identity;
+    let user = dynamic_name(unit).or_else(|| identity.user.clone());
+    let user = user.filter(|name| accounts.user(name).is_none());
+    if let Some(name) = user {
+        let (status, message) = (217, no_user(&name));
+        return Some(Unknown { status, message });
+    }
+    let mut groups = identity.group.iter().chain(&identity.groups);
+    let name = groups.find(|name| accounts.gid(name).is_none())?;
+    let (status, message) = (216, no_group(name));
+    Some(Unknown { status, message })
+}
+
+fn no_user(name: &str) -> String {
+    format!("User=: there is no user {name:?} in /etc/passwd")
+}
+
+fn no_group(name: &str) -> String {
+    format!("Group=, SupplementaryGroups=: there is no group {name:?} in /etc/group")
+}
+
 /// The user a service runs as, if it is not root by default.
 pub(super) fn user_of(planning: &Planning<'_>) -> Result<Option<User>, String> {
     let unit = planning.unit;
@@ -146,8 +178,7 @@ pub(super) fn user_of(planning: &Planning<'_>) -> Result<Option<User>, String> {
         return Err("User=: a number is no name for the user of DynamicUser=; give a name".into());
     }
     let user = planning.host.accounts().user(&name);
-    user.map(Some)
-        .ok_or_else(|| format!("User=: there is no user {name:?} in /etc/passwd"))
+    user.map(Some).ok_or_else(|| no_user(&name))
 }
 
 /// The numbers of User= and Group=, whatever the command; 0 by default.
@@ -172,11 +203,7 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
     let identity = &planning.unit.service.identity;
     let accounts = planning.host.accounts();
     let user = user_of(planning)?;
-    let number = |name: &String| {
-        accounts
-            .gid(name)
-            .ok_or_else(|| format!("there is no group {name:?} in /etc/group"))
-    };
+    let number = |name: &String| accounts.gid(name).ok_or_else(|| no_group(name));
     let group = identity.group.as_ref().map(number).transpose()?;
     if user.is_none() && group.is_none() && identity.groups.is_empty() {
         return Ok(());

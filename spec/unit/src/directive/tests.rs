@@ -403,6 +403,20 @@ fn a_plan_says_what_is_missing() {
 }
 
 #[test]
+fn an_account_that_is_not_there_has_systemds_exit_code() {
+    let host = FixedHost::default();
+    let status = |text: &str| {
+        let (unit, _) = read(&format!("[Service]\nExecStart=/bin/a\n{text}\n"));
+        identity::unknown(&unit, host.accounts()).map(|unknown| unknown.status)
+    };
+    assert_eq!(status("User=ghost\nGroup=ghosts"), Some(217));
+    assert_eq!(status("Group=ghosts"), Some(216));
+    assert_eq!(status("SupplementaryGroups=60999 ghosts"), Some(216));
+    assert_eq!(status("User=60999\nGroup=60998"), None);
+    assert_eq!(status(""), None);
+}
+
+#[test]
 fn settings_of_a_services_life_are_read() {
     let text = "[Unit]\nStartLimitIntervalSec=1min\nStartLimitBurst=3\nConditionPathExists=|!/a\nAssertPathExists=/b\n\
                 [Service]\nType=notify\nRestart=on-failure\nRestartSec=2\nTimeoutSec=5\nTimeoutStopSec=infinity\n\

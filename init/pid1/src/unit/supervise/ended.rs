@@ -86,7 +86,7 @@ impl Machine<'_> {
                 self.allow(self.unit.service.timeout.start(true));
                 match self.run(Role::Main) {
                     Some(Ok(())) => {}
-                    Some(Err(message)) => self.fail_to_run(message),
+                    Some(Err(refusal)) => self.fail_to_run(refusal),
                     None => self.start_post(),
                 }
             }

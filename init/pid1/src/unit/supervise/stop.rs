@@ -54,7 +54,7 @@ impl Machine<'_> {
         self.allow(self.unit.service.timeout.stop());
         match self.run(Role::Control) {
             Some(Ok(())) => {}
-            Some(Err(message)) => self.fail_to_run(message),
+            Some(Err(refusal)) => self.fail_to_run(refusal),
             None => self.signal_all(Phase::StopSigterm),
         }
     }
@@ -68,9 +68,10 @@ impl Machine<'_> {
         self.allow(self.unit.service.timeout.stop());
         match self.run(Role::Control) {
             Some(Ok(())) => {}
-            Some(Err(message)) => {
-                self.host.say(Level::Error, &self.unit.name, &message);
-                self.blame(Outcome::Resources);
+            Some(Err(refusal)) => {
+                let message = &refusal.message;
+                self.host.say(Level::Error, &self.unit.name, message);
+                self.blame(refusal.outcome());
                 self.signal_all(Phase::FinalSigterm);
             }
             None => self.signal_all(Phase::FinalSigterm),

@@ -19,6 +19,8 @@ struct Paper {
     timers: Vec<(Timer, Option<u64>)>,
     processes: BTreeSet<i32>,
     refuse: Option<&'static str>,
+    /// What systemd would exit with instead.
+    refuse_by: Option<i32>,
     /// Processes that the kernel has killed for want of memory.
     killed_for_memory: u64,
     /// What a PIDFile= names.
@@ -41,13 +43,16 @@ impl Host for Paper {
     fn now_us(&self) -> u64 {
         self.now_us
     }
-    fn spawn(&mut self, service: &mut Spawn<'_>) -> Result<i32, String> {
+    fn spawn(&mut self, service: &mut Spawn<'_>) -> Result<i32, Refusal> {
         let program = service
             .command
             .map_or("plan", |command| command.program.as_str())
             .to_string();
         if self.refuse == Some(program.as_str()) {
-            return Err("no more processes".into());
+            return Err(Refusal {
+                message: "no more processes".into(),
+                status: self.refuse_by,
+            });
         }
         self.next_pid += 1;
         self.processes.insert(self.next_pid);
@@ -616,6 +621,26 @@ fn a_process_that_cannot_be_made_fails_the_service() {
     story.machine().begin(false);
     story.stands(Phase::Failed, Outcome::Resources);
     assert_eq!(story.state.reason.as_deref(), Some("no more processes"));
+}
+
+#[test]
+fn an_account_that_is_not_there_fails_the_service_by_systemds_exit_code() {
+    let mut story = Story::of("[Service]\nType=oneshot\nExecStart=/s\nExecStopPost=/p\n");
+    story.paper.refuse = Some("/s");
+    story.paper.refuse_by = Some(217);
+    story.machine().begin(false);
+    assert_eq!(story.state.main_exit, Some(ExitStatus::Exited(217)));
+    story
+        .control_ends(OK)
+        .stands(Phase::Failed, Outcome::ExitCode);
+
+    // As in systemd no main process has ended where another command is refused.
+    let mut story = Story::of("[Service]\nExecStartPre=/e\nExecStart=/s\n");
+    story.paper.refuse = Some("/e");
+    story.paper.refuse_by = Some(216);
+    story.machine().begin(false);
+    story.stands(Phase::Failed, Outcome::ExitCode);
+    assert_eq!(story.state.main_exit, None);
 }
 
 #[test]
