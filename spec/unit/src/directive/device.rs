@@ -170,7 +170,10 @@ fn of_images(images: &ImageSettings) -> Vec<DeviceRule> {
 pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), String> {
     let service = &planning.unit.service;
     let mut listed = service.devices.allowed.clone();
-    if service.protection.clock {
+    let closed = service.protection.devices || !listed.is_empty();
+    // As in systemd it is one device more where devices are listed, and else no list that shuts out all others.
+    let has_policy = closed || service.devices.policy != Policy::Auto;
+    if service.protection.clock && has_policy {
         let clock = Devices::Driver {
             block: false,
             pattern: "rtc".into(),
@@ -180,7 +183,6 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
             ..rule(clock, false)
         });
     }
-    let closed = service.protection.devices || !listed.is_empty();
     listed.extend(of_images(&service.images));
     plan.cgroup.filters.devices = match service.devices.policy {
         Policy::Strict => Some(listed),
@@ -205,6 +207,19 @@ mod tests {
         assert_eq!(devices(""), None);
         assert_eq!(devices("DeviceAllow=/dev/sda\nDeviceAllow=\n"), None);
         assert_eq!(devices("DevicePolicy=strict\n"), Some(Vec::new()));
+    }
+
+    #[test]
+    fn the_clocks_device_is_listed_only_beside_others() {
+        assert_eq!(devices("ProtectClock=yes\n"), None);
+        for policy in ["DevicePolicy=closed", "PrivateDevices=yes"] {
+            let list = devices(&format!("ProtectClock=yes\n{policy}\n")).unwrap();
+            let clock = &list[list.len() - 1];
+            assert!(clock.read && !clock.write && !clock.make, "{policy}");
+            let pattern = "rtc".into();
+            let block = false;
+            assert_eq!(clock.devices, Devices::Driver { block, pattern });
+        }
     }
 
     #[test]

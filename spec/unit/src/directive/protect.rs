@@ -131,7 +131,7 @@ pub const ROWS: &[Directive] = &[
     Directive::wall(
         "ProtectClock",
         "BOOLEAN",
-        "No setting of the clock: no capability and no system call for it; /dev/rtc can only be read.",
+        "No setting of the clock: no capability and no system call for it; where devices are restricted, /dev/rtc can be read.",
         set_flag,
     ),
     Directive::wall(
