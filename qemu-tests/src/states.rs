@@ -10,7 +10,9 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 /// First word of a line with the state of a unit.
 const LINE: &str = "bedplate-state ";
 /// First word of the line after them all, which says how many there are.
-pub const LAST: &str = "bedplate-states ";
+const LAST: &str = "bedplate-states ";
+/// The line after that one: the report is whole.
+pub const TOLD: &str = "bedplate-told";
 /// Closes a line; one without it was cut or mixed with another.
 const CLOSING: &str = " .";
 
@@ -73,6 +75,12 @@ impl FromStr for State {
             status: status.parse().map_err(|_| wrong())?,
         })
     }
+}
+
+/// Words of the kernel's command line for the image `check-systemd`: just these units are started.
+pub fn alone(units: &[&str]) -> String {
+    let units = units.join(",");
+    format!("systemd.unit=only.target bedplate.only={units}")
 }
 
 /// Reads the lines of the console; refused if one is missing or damaged.
