@@ -1,6 +1,6 @@
 //! The few kernel settings that a node may not run without, whatever its image says.
 //!
-//! Source: Documentation/admin-guide/sysctl/{fs,kernel}.rst.
+//! Source: Documentation/admin-guide/sysctl/{fs,kernel,net,vm}.rst.
 
 use crate::error::{Error, Result, What};
 
@@ -29,6 +29,11 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "the kernel log holds addresses",
     ),
     ("kernel/kptr_restrict", "1", "so does /proc"),
+    (
+        "vm/watermark_scale_factor",
+        "100",
+        "room is made in the background from a hundredth of the memory on, and PID 1 seldom has to wait for it",
+    ),
     (
         "net/unix/max_dgram_qlen",
         "512",
