@@ -8,9 +8,14 @@
 use qemu_tests::{
     Boot, ClusterSpec,
     cluster::{BootWay, Cluster},
-    runner::{self, Context, Outcome, Stop, Test},
+    runner::{self, Context, Outcome, Stop, Test, check},
 };
-use std::{process::ExitCode, time::Duration};
+use spec_api::{LogQuery, Unit};
+use std::{
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
 
 const TESTS: &[Test] = &[
     Test::new(
@@ -43,6 +48,12 @@ const TESTS: &[Test] = &[
     Test::new("an_exit_is_never_missed", 2, 1200, |context| {
         outlives(context, "race")
     }),
+    Test::new(
+        "who_thrashes_is_killed_before_the_node_is_lost",
+        2,
+        600,
+        who_thrashes_is_killed_before_the_node_is_lost,
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -83,4 +94,107 @@ fn outlives(context: &Context, name: &str) -> Outcome {
             _ => {}
         }
     }
+}
+
+/// How long the node API may take to answer while memory is short: it asks PID 1, and the journal.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long it may take until the node has helped itself.
+const HELP: Duration = Duration::from_secs(240);
+const THRASHES: &str = "victim-thrash.service";
+const HOLDS: &str = "victim-hold.service";
+
+/// A service takes the memory of the node and reads what is left of it to pieces. It is killed for that, the journal
+/// says why, and all others go on: what is the node's own, and a service that holds memory as any other does.
+fn who_thrashes_is_killed_before_the_node_is_lost(context: &Context) -> Outcome {
+    let mut spec = ClusterSpec::new("h", &context.folder.join("h"), context.image("hard")?);
+    spec.masters = 1;
+    spec.boot = BootWay::Direct;
+    spec.cpus = 2;
+    spec.memory_mib = 1024;
+    let mut cluster = Cluster::create(spec)?;
+    cluster.start()?;
+    let api = cluster.node(0)?.api()?;
+    let until = Instant::now() + Duration::from_secs(200);
+    // No further: the image has no etcd, for which the boot of a master waits.
+    let is_up = |name: &str| api.unit(name).is_ok_and(|unit| unit.active == "active");
+    while !["bedplate-node.service", "network.target"]
+        .into_iter()
+        .all(is_up)
+    {
+        check(Instant::now() < until, || {
+            "the node does not come up".into()
+        })?;
+        thread::sleep(Duration::from_secs(1));
+    }
+    api.start(HOLDS).map_err(unanswered)?;
+    while api
+        .unit(HOLDS)
+        .map_err(unanswered)?
+        .memory_bytes
+        .is_none_or(|held| held < 100 << 20)
+    {
+        check(Instant::now() < until, || format!("{HOLDS} holds nothing"))?;
+        thread::sleep(Duration::from_secs(1));
+    }
+    let before = lives(&api.units().map_err(unanswered)?);
+    api.start(THRASHES).map_err(unanswered)?;
+
+    let begun = Instant::now();
+    let (mut slowest, mut asked, mut lines) = (Duration::ZERO, 0, 0);
+    let ended = loop {
+        let at = Instant::now();
+        let unit = api.unit(THRASHES).map_err(unanswered)?;
+        let query = LogQuery {
+            lines: Some(10),
+            ..LogQuery::default()
+        };
+        let mut said = 0;
+        api.logs(&query, |_| {
+            said += 1;
+            true
+        })
+        .map_err(unanswered)?;
+        lines += said;
+        (slowest, asked) = (slowest.max(at.elapsed()), asked + 1);
+        if unit.active == "failed" {
+            break unit;
+        }
+        check(begun.elapsed() < HELP, || {
+            format!("{THRASHES} is {} ({}) still", unit.active, unit.sub)
+        })?;
+        thread::sleep(Duration::from_millis(300));
+    };
+    let took = begun.elapsed().as_secs();
+    context.say(&format!(
+        "ended after {took} s; the slowest of {asked} answers of PID 1 and the journal, which told {lines} lines, took {slowest:?}"
+    ));
+    let reason = ended.reason.clone().unwrap_or_default();
+    context.say(&reason);
+    check(ended.result == "oom-kill", || format!("{ended:?}"))?;
+    let why = "-.slice waited for memory";
+    check(reason.contains(why), || format!("the reason is {reason:?}"))?;
+    check(slowest < ANSWER, || format!("an answer took {slowest:?}"))?;
+    let after = lives(&api.units().map_err(unanswered)?);
+    check(after == before, || format!("{before:?}\nthen\n{after:?}"))?;
+    let mut told = 0;
+    api.logs(&LogQuery::default(), |entry| {
+        let whole = entry.message.contains(THRASHES) && entry.message.contains(why);
+        told += usize::from(whole);
+        true
+    })
+    .map_err(unanswered)?;
+    check(told > 0, || "the journal does not say why".into())
+}
+
+/// Services that run, but for the one that is to end: their processes, and how often each was started again.
+fn lives(units: &[Unit]) -> Vec<(String, Option<i32>, u32)> {
+    let running = units.iter().filter(|unit| unit.sub == "running");
+    let running = running.filter(|unit| unit.name != THRASHES);
+    let life = |unit: &Unit| (unit.name.clone(), unit.main_pid, unit.restarts);
+    running.map(life).collect()
+}
+
+/// The node API has not answered.
+fn unanswered(cause: impl std::fmt::Display) -> Stop {
+    Stop::Failed(cause.to_string())
 }
