@@ -27,7 +27,7 @@ const TESTS: &[Test] = &[
     Test::new(
         "debians_systemd_says_the_same",
         2,
-        3600,
+        5400,
         debians_systemd_says_the_same,
     ),
 ];
@@ -278,7 +278,10 @@ fn again(
     let mut alone = states_of_systemd(context, "systemd-again", &states::alone(&words))?;
     for unit in differ {
         if let Some(state) = alone.remove(unit) {
-            systemd.insert(unit.clone(), state);
+            context.say(&format!("{unit}: alone {state}"));
+            if let Some(first) = systemd.insert(unit.clone(), state) {
+                context.say(&format!("{unit}: among all {first}"));
+            }
         }
     }
     Ok(())

@@ -232,8 +232,8 @@ fn most(
 /// is read in now; what it gets later stays once it was touched. Its children have none of that.
 pub(crate) fn lock_memory() {
     use rustix::mm::{MlockAllFlags, mlockall};
-    let locked = mlockall(MlockAllFlags::CURRENT)
-        .and_then(|()| mlockall(MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT));
+    let later = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    let locked = mlockall(MlockAllFlags::CURRENT).and_then(|()| mlockall(later));
     if let Err(cause) = locked {
         crate::warning!("PID 1 cannot keep itself in memory: {cause}");
     }

@@ -30,11 +30,6 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ),
     ("kernel/kptr_restrict", "1", "so does /proc"),
     (
-        "vm/watermark_scale_factor",
-        "100",
-        "room is made in the background from a hundredth of the memory on, and PID 1 seldom has to wait for it",
-    ),
-    (
         "net/unix/max_dgram_qlen",
         "512",
         "a burst of log or notify messages does not make its sender wait",
@@ -44,14 +39,33 @@ const SETTINGS: &[(&str, &str, &str)] = &[
 /// Seconds until a panicked kernel reboots, if the command line names none.
 const PANIC_SECONDS: &str = "10";
 
+/// Room is made in the background from so much free memory on, so that PID 1 seldom has to make it: a hundredth of all,
+/// and at most 1 GiB.
+const ROOM: (u64, u64) = (100, 1 << 30);
+
+/// What vm.watermark_scale_factor is for that, in ten-thousandths of all memory; not below the kernel's own 10.
+fn watermark(memory: u64) -> u64 {
+    let (part, most) = ROOM;
+    let room = (memory / part).min(most);
+    room.saturating_mul(10_000)
+        .checked_div(memory)
+        .unwrap_or(0)
+        .max(10)
+}
+
 /// Writes them all; says every one that failed.
 pub(super) fn set() -> Result<()> {
     let panic = "/proc/sys/kernel/panic";
     if std::fs::read_to_string(panic).is_ok_and(|seconds| seconds.trim() == "0") {
         std::fs::write(panic, PANIC_SECONDS).map_err(Error::at(What::Kernel, panic))?;
     }
-    let failed: Vec<String> = SETTINGS
-        .iter()
+    let system = rustix::system::sysinfo();
+    let memory = (system.totalram as u64).saturating_mul(u64::from(system.mem_unit));
+    let watermark = watermark(memory).to_string();
+    let reason = "PID 1 seldom has to wait for memory";
+    let settings = SETTINGS.iter().copied();
+    let failed: Vec<String> = settings
+        .chain([("vm/watermark_scale_factor", watermark.as_str(), reason)])
         .filter_map(|(file, value, reason)| {
             let cause = std::fs::write(format!("/proc/sys/{file}"), value).err()?;
             Some(format!("{file}={value} ({reason}): {cause}"))
@@ -61,5 +75,19 @@ pub(super) fn set() -> Result<()> {
         Ok(())
     } else {
         Err(Error::new(What::Kernel, failed.join("; ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_made_for_a_hundredth_of_the_memory_and_no_more_than_a_gibibyte() {
+        assert_eq!(watermark(1 << 30), 99);
+        assert_eq!(watermark(100 << 30), 100);
+        assert_eq!(watermark(400 << 30), 25);
+        assert_eq!(watermark(4 << 40), 10);
+        assert_eq!(watermark(0), 10);
     }
 }

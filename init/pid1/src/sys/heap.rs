@@ -66,16 +66,18 @@ impl Heap {
 
     fn kept<T>(&self, body: impl FnOnce() -> T) -> T {
         // SAFETY: one thread, and no other borrow outlives a call of the allocator.
-        let own = unsafe { (*self.own.get()).allocator() };
-        let (base, advise) = (own.base.get(), |advice| {
-            // SAFETY: the range is this heap's own, and what children inherit of it changes nothing here.
-            unsafe { libc::madvise(own.base.get().cast(), MOST, advice) }
-        });
+        let base = unsafe { (*self.own.get()).allocator() }.base.get();
+        if base.is_null() {
+            return body();
+        }
+        // SAFETY: the range is this heap's own, and what children inherit of it changes nothing here.
+        let advise = |advice| unsafe { libc::madvise(base.cast(), MOST, advice) } == 0;
         // Where the kernel does not do it, a child copies more than it needs.
-        let kept = !base.is_null() && advise(libc::MADV_DONTFORK) == 0;
+        advise(libc::MADV_DONTFORK);
         let done = body();
-        if kept {
-            advise(libc::MADV_DOFORK);
+        // Also where it was done in part only: other children need all of it.
+        if !advise(libc::MADV_DOFORK) {
+            crate::error!("children cannot be given PID 1's memory again");
         }
         done
     }
@@ -146,21 +148,14 @@ impl Range {
     /// Where the range begins, which is found at first use; null if there is no room for it.
     fn base(&self) -> *mut u8 {
         if self.base.get().is_null() {
-            self.base.set(map(null_mut(), MOST));
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+            // SAFETY: at addresses that the kernel chooses, and without access to any.
+            let mapped = unsafe { libc::mmap(null_mut(), MOST, libc::PROT_NONE, flags, -1, 0) };
+            if mapped != libc::MAP_FAILED {
+                self.base.set(mapped.cast());
+            }
         }
         self.base.get()
-    }
-}
-
-/// Addresses without memory, at a place of ours or where there is room; null if there is none.
-fn map(at: *mut u8, size: usize) -> *mut u8 {
-    let fixed = if at.is_null() { 0 } else { libc::MAP_FIXED };
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | fixed;
-    // SAFETY: what is replaced, if anything, is the unused end of a range of ours.
-    let mapped = unsafe { libc::mmap(at.cast(), size, libc::PROT_NONE, flags, -1, 0) };
-    match mapped == libc::MAP_FAILED {
-        true => null_mut(),
-        false => mapped.cast(),
     }
 }
 
@@ -191,15 +186,19 @@ unsafe impl Allocator for Range {
         null_mut()
     }
 
-    /// Gives back the end of what is used.
+    /// Gives back the end of what is used: the addresses stay, and are zeroes when they are used again.
     fn free_part(&self, place: *mut u8, old: usize, new: usize) -> bool {
+        /// Since Linux 5.18; of memory that is locked MADV_DONTNEED takes none.
+        const MADV_DONTNEED_LOCKED: libc::c_int = 24;
         let end = place.addr().wrapping_add(old);
         let last = end == self.base.get().addr().wrapping_add(self.used.get());
-        // A mapping in its place, as locked memory cannot be advised away.
-        if !last || map(place.wrapping_add(new), old - new).is_null() {
+        let (from, size) = (place.wrapping_add(new), old - new);
+        // SAFETY: the range's own memory, which nobody refers to any more.
+        let given = |advice| unsafe { libc::madvise(from.cast(), size, advice) } == 0;
+        if !last || !given(MADV_DONTNEED_LOCKED) {
             return false;
         }
-        self.used.set(self.used.get() - (old - new));
+        self.used.set(self.used.get() - size);
         true
     }
 

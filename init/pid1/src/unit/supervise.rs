@@ -95,16 +95,6 @@ pub(crate) struct Refusal {
     pub(crate) status: Option<i32>,
 }
 
-impl Refusal {
-    /// What the service fails by.
-    fn outcome(&self) -> Outcome {
-        match self.status {
-            Some(_) => Outcome::ExitCode,
-            None => Outcome::Resources,
-        }
-    }
-}
-
 impl From<String> for Refusal {
     fn from(message: String) -> Self {
         let status = None;
@@ -202,11 +192,7 @@ impl Machine<'_> {
         match (&spawned, role) {
             (Ok(pid), Role::Main) => self.state.main = Some(*pid),
             (Ok(pid), Role::Control) => self.state.control = Some(*pid),
-            (Err(refusal), Role::Main) => {
-                let status = refusal.status.map(ExitStatus::Exited);
-                self.state.main_exit = status.or(self.state.main_exit);
-            }
-            (Err(_), Role::Control) => {}
+            (Err(_), _) => {}
         }
         Some(spawned.map(drop))
     }
@@ -297,7 +283,7 @@ impl Machine<'_> {
         self.allow(self.unit.service.timeout.start(oneshot));
         match self.run(Role::Control) {
             Some(Ok(())) => {}
-            Some(Err(refusal)) => self.fail_to_run(refusal),
+            Some(Err(refusal)) => self.fail_to_run(refusal, Role::Control),
             None if self.state.phase == Phase::Condition => {
                 self.enter(Phase::StartPre);
                 self.start_step();
@@ -306,12 +292,22 @@ impl Machine<'_> {
         }
     }
 
-    fn fail_to_run(&mut self, refusal: Refusal) {
-        let message = &refusal.message;
-        self.host.say(Level::Error, &self.unit.name, message);
-        self.blame(refusal.outcome());
-        self.state.reason = Some(refusal.message);
-        self.signal_all(Phase::StopSigterm);
+    /// A process was not made. Where systemd's child finds out why, what follows is what follows from that child's end.
+    fn fail_to_run(&mut self, refusal: Refusal, role: Role) {
+        let Refusal { message, status } = refusal;
+        self.host.say(Level::Error, &self.unit.name, &message);
+        self.state.reason = Some(message);
+        match (status.map(ExitStatus::Exited), role) {
+            (Some(status), Role::Main) => self.main_ended(status),
+            (Some(status), Role::Control) => self.control_ended(status),
+            (None, _) => {
+                self.blame(Outcome::Resources);
+                self.signal_all(match self.state.phase {
+                    Phase::StopPost => Phase::FinalSigterm,
+                    _ => Phase::StopSigterm,
+                });
+            }
+        }
     }
 
     fn start_main(&mut self) {
@@ -322,7 +318,7 @@ impl Machine<'_> {
             _ => Role::Main,
         };
         match (self.run(role), self.kind()) {
-            (Some(Err(refusal)), _) => self.fail_to_run(refusal),
+            (Some(Err(refusal)), _) => self.fail_to_run(refusal, role),
             (None, _) => self.start_post(),
             (Some(Ok(())), ServiceType::Simple | ServiceType::Idle) if !self.waits_for_exec() => {
                 self.start_post();
@@ -346,7 +342,7 @@ impl Machine<'_> {
         );
         match self.run(Role::Control) {
             Some(Ok(())) => {}
-            Some(Err(refusal)) => self.fail_to_run(refusal),
+            Some(Err(refusal)) => self.fail_to_run(refusal, Role::Control),
             None => self.end_start(),
         }
     }
@@ -420,7 +416,10 @@ impl Machine<'_> {
             Some(Err(refusal)) => {
                 let message = &refusal.message;
                 self.host.say(Level::Error, &self.unit.name, message);
-                self.settle_up();
+                match refusal.status {
+                    Some(status) => self.control_ended(ExitStatus::Exited(status)),
+                    None => self.settle_up(),
+                }
             }
             None => self.reload_by_signal(),
         }

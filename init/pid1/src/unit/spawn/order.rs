@@ -25,6 +25,10 @@ const OPEN_FILES: Rlimit = Rlimit {
     hard: 524_288,
 };
 
+/// Limits that the child has no sooner than it must: what is written for it may be longer than its files may be, and it
+/// has addresses of PID 1's, which uses many.
+const LATE: [Resource; 2] = [Resource::Fsize, Resource::As];
+
 /// The steps of a plan, in the order that keeps each possible: what needs root first, the walls last.
 pub(crate) fn steps(
     plan: &ExecPlan,
@@ -42,7 +46,7 @@ pub(crate) fn steps(
         steps.push(Step::OomScore(score.to_string().into_bytes()));
     }
     let open_files = |limit: &&Rlimit| limit.resource == Resource::Nofile;
-    let late = |limit: &&Rlimit| open_files(limit) || limit.resource == Resource::Fsize;
+    let late = |limit: &&Rlimit| open_files(limit) || LATE.contains(&limit.resource);
     let limits = plan.rlimits.iter().filter(|limit| !late(limit));
     steps.extend(limits.map(limit));
     scheduling(plan, &mut steps);
@@ -91,9 +95,8 @@ pub(crate) fn steps(
     // PID 1's own descriptors are there until exec: below the child's limit it could open nothing more.
     let open_files = plan.rlimits.iter().find(open_files);
     steps.push(limit(open_files.unwrap_or(&OPEN_FILES)));
-    // Nor could what is written for it be longer than its files may be.
-    let size = |limit: &&Rlimit| limit.resource == Resource::Fsize;
-    steps.extend(plan.rlimits.iter().find(size).map(limit));
+    let late = |limit: &&Rlimit| LATE.contains(&limit.resource);
+    steps.extend(plan.rlimits.iter().filter(late).map(limit));
     identity(plan, &mut steps);
     let (path, missing_ok) = plan
         .working_directory

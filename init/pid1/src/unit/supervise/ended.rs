@@ -86,7 +86,7 @@ impl Machine<'_> {
                 self.allow(self.unit.service.timeout.start(true));
                 match self.run(Role::Main) {
                     Some(Ok(())) => {}
-                    Some(Err(refusal)) => self.fail_to_run(refusal),
+                    Some(Err(refusal)) => self.fail_to_run(refusal, Role::Main),
                     None => self.start_post(),
                 }
             }

@@ -7,7 +7,6 @@ use spec_unit::directive::service::ServiceType;
 
 use super::super::state::{Outcome, Phase};
 use super::{Machine, Role, Timer};
-use crate::log::Level;
 
 impl Machine<'_> {
     /// Stops the service, because somebody asked.
@@ -54,7 +53,7 @@ impl Machine<'_> {
         self.allow(self.unit.service.timeout.stop());
         match self.run(Role::Control) {
             Some(Ok(())) => {}
-            Some(Err(refusal)) => self.fail_to_run(refusal),
+            Some(Err(refusal)) => self.fail_to_run(refusal, Role::Control),
             None => self.signal_all(Phase::StopSigterm),
         }
     }
@@ -68,12 +67,7 @@ impl Machine<'_> {
         self.allow(self.unit.service.timeout.stop());
         match self.run(Role::Control) {
             Some(Ok(())) => {}
-            Some(Err(refusal)) => {
-                let message = &refusal.message;
-                self.host.say(Level::Error, &self.unit.name, message);
-                self.blame(refusal.outcome());
-                self.signal_all(Phase::FinalSigterm);
-            }
+            Some(Err(refusal)) => self.fail_to_run(refusal, Role::Control),
             None => self.signal_all(Phase::FinalSigterm),
         }
     }

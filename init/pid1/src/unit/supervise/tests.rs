@@ -635,12 +635,38 @@ fn an_account_that_is_not_there_fails_the_service_by_systemds_exit_code() {
         .stands(Phase::Failed, Outcome::ExitCode);
 
     // As in systemd no main process has ended where another command is refused.
-    let mut story = Story::of("[Service]\nExecStartPre=/e\nExecStart=/s\n");
-    story.paper.refuse = Some("/e");
-    story.paper.refuse_by = Some(216);
-    story.machine().begin(false);
+    let refused = |text: &str, by: i32| {
+        let mut story = Story::of(text);
+        story.paper.refuse = Some("/e");
+        story.paper.refuse_by = Some(by);
+        story.machine().begin(false);
+        story
+    };
+    let story = refused("[Service]\nExecStartPre=/e\nExecStart=/s\n", 216);
     story.stands(Phase::Failed, Outcome::ExitCode);
     assert_eq!(story.state.main_exit, None);
+    // What its end would mean, this means.
+    refused("[Service]\nExecStartPre=-/e\nExecStart=/s\n", 217)
+        .stands(Phase::Running, Outcome::Success);
+    refused("[Service]\nExecCondition=/e\nExecStart=/s\n", 217)
+        .stands(Phase::Dead, Outcome::ExecCondition);
+    refused(
+        "[Service]\nType=oneshot\nExecStart=/e\nSuccessExitStatus=217\n",
+        217,
+    )
+    .stands(Phase::Dead, Outcome::Success);
+    refused(
+        "[Service]\nType=oneshot\nExecStart=-/e\nExecStart=/s\n",
+        217,
+    )
+    .stands(Phase::Start, Outcome::Success);
+    let mut stopping = Story::begin("[Service]\nExecStart=/s\nExecStopPost=-/e\nExecStopPost=/p\n");
+    stopping.paper.refuse = Some("/e");
+    stopping.paper.refuse_by = Some(217);
+    stopping
+        .main_ends(OK)
+        .stands(Phase::StopPost, Outcome::Success);
+    assert!(stopping.state.control.is_some(), "the next one runs");
 }
 
 #[test]
