@@ -1,6 +1,7 @@
 //! A packet of the control protocol: a request, whose plan may be anything, or an answer.
 
 use spec_unit::control::{Answer, Envelope, Request};
+use spec_unit::name::UnitName;
 
 use super::node::sound;
 
@@ -16,11 +17,20 @@ pub fn run(bytes: &[u8]) {
     let again: Envelope =
         serde_json::from_slice(&text).expect("a request that was written can be read");
     assert_eq!(again, envelope, "a request comes back as it was");
-    if let Request::Run { plan, .. } = &envelope.request {
-        for fds in [0, 3] {
-            if plan.check(fds).is_ok() {
-                sound(plan, fds);
+    match &envelope.request {
+        Request::Run { plan, .. } => {
+            for fds in [0, 3] {
+                if plan.check(fds).is_ok() {
+                    sound(plan, fds);
+                }
             }
         }
+        Request::Devices { devices, .. } => {
+            for device in devices.iter().filter(|device| device.check().is_ok()) {
+                let mut units = device.units();
+                assert!(units.all(|unit| UnitName::parse(&unit).is_ok()));
+            }
+        }
+        _ => {}
     }
 }

@@ -158,6 +158,7 @@ pub fn sound(plan: &ExecPlan, fds: usize) {
         plan.slots().all(|slot| (slot.0 as usize) < fds),
         "a slot without a descriptor"
     );
+    let _ = plan.check_confined();
     let text = serde_json::to_vec(plan).expect("a plan can be written");
     let again: ExecPlan =
         serde_json::from_slice(&text).expect("a plan that was written can be read");

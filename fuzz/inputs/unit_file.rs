@@ -3,16 +3,19 @@
 //! The parts stand in one input, divided by lines that are [`DIVIDER`]. A unit file alone is an input too.
 
 use spec_unit::check;
+use spec_unit::directive::{mount_point, slice};
 use spec_unit::finding::Finding;
 use spec_unit::graph::Graph;
 use spec_unit::load::Loader;
-use spec_unit::unit::Unit;
+use spec_unit::name::{UnitName, UnitType, of_path};
+use spec_unit::unit::{LoadState, Unit};
 
 use super::node::{Files, Host, facts, plan};
 
 /// What stands between two parts.
 pub const DIVIDER: &[u8] = b"\n#---\n";
 
+const SLICE: &str = "fuzz-one.slice";
 const FOLDER: &str = "/usr/lib/systemd/system";
 /// Where the parts stand: the unit, its drop-in, one for all services, another unit.
 const PLACES: [&str; 4] = [
@@ -46,10 +49,22 @@ pub fn run(bytes: &[u8]) {
     ] {
         files.0.insert(format!("/etc/systemd/system/{place}"), link);
     }
+    // The same text as units of other types.
+    let text = parts.first().copied().unwrap_or_default();
+    let mount = mount_of(text);
+    for name in [&*mount, SLICE] {
+        files.0.insert(format!("{FOLDER}/{name}"), text);
+    }
     let facts = facts();
     let loader = Loader::new(&files, &facts).expect("the folders can be read");
     let host = Host::new(&environment);
-    for name in ["fuzz@one.service", "alias@a-b.service", "other.target"] {
+    for name in [
+        "fuzz@one.service",
+        "alias@a-b.service",
+        "other.target",
+        &mount,
+        SLICE,
+    ] {
         let loaded = loader
             .load(name)
             .expect("a unit that is asked for by a sound name loads");
@@ -59,6 +74,13 @@ pub fn run(bytes: &[u8]) {
             .for_each(|finding| stands(finding, &files));
         mirrored(&loaded.unit);
         plan(&loaded.unit, &host);
+        if name == mount && loaded.unit.load == LoadState::Loaded {
+            let call = mount_point::call(&loaded.unit);
+            call.expect("a mount that is loaded can be called for");
+        }
+        if name == SLICE && loaded.unit.load == LoadState::Loaded {
+            let _ = slice::group(&loaded.unit, &host);
+        }
     }
     ordered(&loader);
     let _ = check::check(
@@ -68,6 +90,16 @@ pub fn run(bytes: &[u8]) {
     );
     let _ = check::install_links(&files, "fuzz@one.service");
     check::verify(&files, "fuzz@.service").expect("a unit file has a verdict");
+}
+
+/// What a mount with this text is to be called, so that its name is that of its Where=.
+fn mount_of(text: &[u8]) -> String {
+    let lines = text.split(|byte| *byte == b'\n');
+    let mut paths = lines.filter_map(|line| line.strip_prefix(b"Where="));
+    let path = paths.next().and_then(|path| std::str::from_utf8(path).ok());
+    let name = path.and_then(|path| of_path(path.trim(), UnitType::Mount));
+    let sound = name.filter(|name| UnitName::parse(name).is_ok());
+    sound.unwrap_or_else(|| "run-fuzz.mount".into())
 }
 
 /// The parts of an input.
