@@ -63,14 +63,19 @@ fn main() -> ExitCode {
 /// How long a program may be silent.
 const SILENCE: Duration = Duration::from_secs(600);
 
-/// Boots the image with one of its programs, and tells what that says until it is over.
-fn outlives(context: &Context, name: &str) -> Outcome {
+/// One node with two processors and 1 GiB.
+fn node(context: &Context) -> Result<Cluster, Stop> {
     let mut spec = ClusterSpec::new("h", &context.folder.join("h"), context.image("hard")?);
     spec.masters = 1;
     spec.boot = BootWay::Direct;
     spec.cpus = 2;
     spec.memory_mib = 1024;
-    let mut cluster = Cluster::create(spec)?;
+    Ok(Cluster::create(spec)?)
+}
+
+/// Boots the image with one of its programs, and tells what that says until it is over.
+fn outlives(context: &Context, name: &str) -> Outcome {
+    let mut cluster = node(context)?;
     let vm = cluster.node_mut(0)?.vm();
     vm.spec_mut().credentials.clear();
     if let Boot::Direct { cmdline, .. } = &mut vm.spec_mut().boot {
@@ -106,12 +111,7 @@ const HOLDS: &str = "victim-hold.service";
 /// A service takes the memory of the node and reads what is left of it to pieces. It is killed for that, the journal
 /// says why, and all others go on: what is the node's own, and a service that holds memory as any other does.
 fn who_thrashes_is_killed_before_the_node_is_lost(context: &Context) -> Outcome {
-    let mut spec = ClusterSpec::new("h", &context.folder.join("h"), context.image("hard")?);
-    spec.masters = 1;
-    spec.boot = BootWay::Direct;
-    spec.cpus = 2;
-    spec.memory_mib = 1024;
-    let mut cluster = Cluster::create(spec)?;
+    let mut cluster = node(context)?;
     cluster.start()?;
     let api = cluster.node(0)?.api()?;
     let until = Instant::now() + Duration::from_secs(200);
