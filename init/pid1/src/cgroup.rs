@@ -76,7 +76,8 @@ impl Cgroups {
         self.root.join(group)
     }
 
-    /// Makes a group with its settings and watches it; returns its folder. A hint that could not be set is said; a
+    /// Makes a group with its settings, for a process that is born in the folder it returns; then it is to be watched
+    /// ([`watch`](Self::watch)). A hint that could not be set is said; a
     /// setting that could not be, and nothing may run there.
     pub(crate) fn create(&mut self, group: &Cgroup, owner: Option<(u32, u32)>) -> io::Result<File> {
         let path = self.path(&group.path);
@@ -123,7 +124,7 @@ impl Cgroups {
                 crate::warning!("{}: {cause}; it cannot be watched", file.display());
             }
         }
-        self.watch(&group.path)?;
+        self.watch_memory(&group.path);
         let mut path = path.to_path_buf();
         if let Some(subgroup) = &group.subgroup {
             path.push(subgroup);
@@ -191,25 +192,31 @@ impl Cgroups {
         Ok(())
     }
 
-    fn watch(&mut self, group: &str) -> io::Result<()> {
-        let events = self.path(group).join("cgroup.events");
-        let watch = inotify::add_watch(&self.inotify, events, inotify::WatchFlags::MODIFY)?;
-        let watched = |memory| Changed {
-            group: group.into(),
-            memory,
-        };
-        self.watches.insert(watch, watched(false));
-        // Without the memory controller nothing is killed for want of memory in just this group.
-        let memory = self.path(group).join("memory.events");
-        if let Ok(watch) = inotify::add_watch(&self.inotify, memory, inotify::WatchFlags::MODIFY) {
-            self.watches.insert(watch, watched(true));
-        }
-        Ok(())
+    /// Watches whether a process is in a group. Called once its first one is born, which would be told otherwise; what is
+    /// told of its end comes after that of its parent or itself, when the group is looked at anyhow.
+    pub(crate) fn watch(&mut self, group: &str) -> io::Result<()> {
+        let watched = self.watch_file(group, "cgroup.events", false);
+        self.unknown.set(self.unknown.get() || watched.is_err());
+        watched
     }
 
     /// Watches a group that the last image of PID 1 has made.
     pub(crate) fn watch_again(&mut self, group: &str) -> io::Result<()> {
+        self.watch_memory(group);
         self.watch(group)
+    }
+
+    /// Without the memory controller nothing is killed for want of memory in just this group.
+    fn watch_memory(&mut self, group: &str) {
+        let _ = self.watch_file(group, "memory.events", true);
+    }
+
+    fn watch_file(&mut self, group: &str, file: &str, memory: bool) -> io::Result<()> {
+        let path = self.path(group).join(file);
+        let watch = inotify::add_watch(&self.inotify, path, inotify::WatchFlags::MODIFY)?;
+        let group = group.into();
+        self.watches.insert(watch, Changed { group, memory });
+        Ok(())
     }
 
     /// The descriptor to wait on for changes.
@@ -426,7 +433,6 @@ fn set(path: &Path, group: &Cgroup) -> io::Result<()> {
 fn write(file: &Path, value: &str) -> io::Result<()> {
     OpenOptions::new()
         .write(true)
-        .truncate(true)
         .open(file)?
         .write_all(value.as_bytes())
 }
@@ -504,7 +510,7 @@ mod tests {
         cgroups.thaw("a.service");
         for name in ["a.service", "a.service/below", "a.service/below/deep"] {
             let file = folder.path().join(name).join("cgroup.freeze");
-            assert_eq!(fs::read_to_string(file).unwrap(), "0");
+            assert_eq!(fs::read_to_string(file).unwrap(), "0\n");
         }
         cgroups.thaw("gone.service");
     }
@@ -522,22 +528,26 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_cannot_be_handed_over_or_watched_is_not_left_behind() {
+    fn a_group_that_cannot_be_handed_over_is_not_left_behind() {
         let (folder, mut cgroups) = tree();
-        let mut plan = Cgroup {
+        let plan = Cgroup {
             path: "a.service".into(),
+            delegate: true,
             ..Cgroup::default()
         };
         // No file of the kernel's is in it.
-        for delegate in [false, true] {
-            plan.delegate = delegate;
-            let own = (
-                rustix::process::geteuid().as_raw(),
-                rustix::process::getegid().as_raw(),
-            );
-            assert!(cgroups.create(&plan, Some(own)).is_err());
-            assert!(!folder.path().join("a.service").exists());
-        }
+        let own = (
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+        );
+        assert!(cgroups.create(&plan, Some(own)).is_err());
+        assert!(!folder.path().join("a.service").exists());
+    }
+
+    #[test]
+    fn groups_are_looked_at_again_where_one_cannot_be_watched() {
+        let (_folder, mut cgroups) = tree();
+        assert!(cgroups.watch("gone.service").is_err() && cgroups.unknown.take());
     }
 
     #[test]
@@ -561,6 +571,7 @@ mod tests {
         fs::write(&memory_max, "max").unwrap();
         let plan = limited("system.slice/a.service");
         cgroups.create(&plan, None).unwrap();
+        cgroups.watch(&plan.path).unwrap();
         assert_eq!(fs::read_to_string(memory_max).unwrap(), "1024");
         group(folder.path(), "system.slice/a.service", "", false);
         let changed: Vec<Changed> = cgroups.changed().into_iter().collect();
@@ -595,6 +606,7 @@ mod tests {
         for _ in 0..3 {
             group(folder.path(), &plan.path, "", true);
             cgroups.create(&plan, None).unwrap();
+            cgroups.watch(&plan.path).unwrap();
             cgroups.remove(&plan.path);
             assert_eq!(watches(&cgroups), 1, "in use, so still watched");
             fs::remove_file(own.join("cgroup.procs")).unwrap();

@@ -56,6 +56,9 @@ pub fn compile(
     machine: Machine,
     personality: u32,
 ) -> Result<Vec<Instruction>, String> {
+    if seccomp.is_empty() {
+        return Ok(Vec::new());
+    }
     let rules = rule::rules(seccomp, personality);
     let lists = rule::Lists::new(seccomp);
     if rules.is_empty() && lists.is_empty() && seccomp.architectures.is_none() {

@@ -1,8 +1,8 @@
 //! Lines for the consoles while units are supervised.
 //!
 //! To close a serial console is to wait until its last byte is on the wire, and to open it sets the port up anew: with
-//! hundreds of units that is most of a boot. So consoles stay open here, what does not fit waits in memory, and the loop
-//! comes back for it ([`drain`]). What is more than news of a unit is not kept waiting: it goes out after all that waits,
+//! hundreds of units that is most of a boot. So consoles stay open here, and what is said waits in memory until the loop
+//! hands it over, as much as fits ([`drain`]). What is more than news of a unit is not kept waiting: it goes out after all that waits,
 //! as it does where there is no queue.
 
 use std::fs::File;
@@ -83,10 +83,12 @@ pub(super) fn take(level: Level, line: &str) -> bool {
     }
     let line = on_console(line);
     for console in &mut queue.consoles {
-        if console.waiting.len() + line.len() <= MOST_WAITING {
+        if !console.has_room(&line) {
+            console.drain();
+        }
+        if console.has_room(&line) {
             console.waiting.extend_from_slice(line.as_bytes());
         }
-        console.drain();
     }
     true
 }
@@ -115,6 +117,10 @@ impl Console {
             tty: None,
             waiting: Vec::new(),
         }
+    }
+
+    fn has_room(&self, line: &str) -> bool {
+        self.waiting.len() + line.len() <= MOST_WAITING
     }
 
     /// Until it takes more, at most [`PAUSE`].

@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_peer_is_known_by_its_user_and_its_unit() {
-        let (ours, _theirs) = sys::clone::pair().unwrap();
+        let (ours, _theirs) = sys::clone::pair(3).unwrap();
         let own = std::process::id() as i32;
         let peer = Peer::of(&ours, |pid| (pid == own).then(|| "a.service".into())).unwrap();
         let uid = rustix::process::geteuid();

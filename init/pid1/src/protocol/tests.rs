@@ -170,7 +170,7 @@ fn a_pause_ends_without_clients_too() {
 #[test]
 fn descriptors_that_wait_in_a_connection_are_not_closed_with_it() {
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-    let (ours, theirs) = sys::clone::pair().unwrap();
+    let (ours, theirs) = sys::clone::pair(3).unwrap();
     let say = |text: &[u8], count: usize| {
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);

@@ -56,7 +56,7 @@ pub(crate) struct Birth<'a> {
 /// `body` runs between clone and exec: it must not allocate or lock, and ends in exec or exit.
 pub(crate) fn child(birth: Birth<'_>, body: impl FnOnce()) -> io::Result<Child> {
     let mut pidfd: libc::c_int = -1;
-    let pid = clone3(birth, Some(&mut pidfd), body)?;
+    let pid = heap::whole(|| clone3(birth, Some(&mut pidfd), body))?;
     // SAFETY: CLONE_PIDFD wrote a new descriptor that nobody else owns.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Child { pid, pidfd })
@@ -174,12 +174,16 @@ pub(crate) fn pipe() -> io::Result<(File, File)> {
     Ok((File::from(read), File::from(lift(write)?)))
 }
 
-/// A pair of SOCK_SEQPACKET sockets that close on exec, the second one above the numbers a child may be handed.
-pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+/// A pair of SOCK_SEQPACKET sockets that close on exec, the second one with a number no lower than `lowest`. Not one
+/// that is higher for no reason: every child is born with a table of descriptors as long as PID 1's.
+pub(crate) fn pair(lowest: RawFd) -> io::Result<(OwnedFd, OwnedFd)> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
     let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
     let (read, write) = socketpair(family, kind, SocketFlags::CLOEXEC, None)?;
-    Ok((read, lift(write)?))
+    if write.as_raw_fd() >= lowest {
+        return Ok((read, write));
+    }
+    Ok((read, rustix::io::fcntl_dupfd_cloexec(write, lowest)?))
 }
 
 /// Lowest number of a descriptor that a child's own cannot overwrite.
@@ -201,6 +205,19 @@ pub(crate) fn lifted(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_has_a_number_that_no_descriptor_of_the_child_overwrites() {
+        let (_read, write) = pair(3).unwrap();
+        assert!(
+            write.as_raw_fd() < LIFTED,
+            "and none that is high for nothing"
+        );
+        for lowest in [write.as_raw_fd() + 100, LIFTED] {
+            let (read, write) = pair(lowest).unwrap();
+            assert!(write.as_raw_fd() >= lowest && read.as_raw_fd() < lowest);
+        }
+    }
 
     #[test]
     fn of_all_descriptors_one_is_kept() {

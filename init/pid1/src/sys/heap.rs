@@ -2,17 +2,23 @@
 //!
 //! What fork(2) shares is copied page by page as either side writes it: between two starts PID 1 writes a hundred pages of
 //! its own heap, which no service ever reads. So there are two heaps, each in a range of addresses of its own. What is
-//! allocated within [`handed`] is for a child; all else stays out of one that is born within [`kept`]
-//! (madvise(2), `MADV_DONTFORK`). A child that is born otherwise has both, as ever.
+//! allocated within [`handed`] is for a child; all else stays out of one that is born within [`kept`], and from the first
+//! such one on out of every child (madvise(2), `MADV_DONTFORK`) but those that are born within [`whole`].
+//!
+//! A program that std starts shares PID 1's memory until it runs (posix_spawn(3)), and copies none.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::{Cell, UnsafeCell};
+use std::io;
 use std::ptr::null_mut;
 
 use dlmalloc::{Allocator, Dlmalloc};
 
-/// Most that either heap may grow to: 1 GiB of addresses, of which only what is used is memory.
-const MOST: usize = 1 << 30;
+/// Most that PID 1's own heap may grow to: 1 GiB of addresses, of which only what is used is memory.
+const MOST_OWN: usize = 1 << 30;
+/// The same of what is for children: 64 MiB. It lies above the other, next to the program: the tables of pages that a
+/// child is born with are fewer for that.
+const MOST_HANDED: usize = 1 << 26;
 /// A heap grows by so much at once: 64 KiB.
 const GROWTH: usize = 1 << 16;
 
@@ -31,7 +37,14 @@ pub(crate) fn handed<T>(body: impl FnOnce() -> T) -> T {
 /// Runs `body`, whose children have nothing of what was allocated outside of [`handed`].
 pub(crate) fn kept<T>(body: impl FnOnce() -> T) -> T {
     #[cfg(not(test))]
-    return HEAP.kept(body);
+    HEAP.keep();
+    body()
+}
+
+/// Runs `body`, whose children have all of PID 1's memory. The error is that the kernel does not give it to them.
+pub(crate) fn whole<T>(body: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    #[cfg(not(test))]
+    return HEAP.whole(body);
     #[cfg(test)]
     body()
 }
@@ -42,6 +55,8 @@ struct Heap {
     handed: UnsafeCell<Dlmalloc<Range>>,
     /// What is allocated now is for a child.
     hands: Cell<bool>,
+    /// Children have nothing of the own heap.
+    kept: Cell<bool>,
 }
 
 // SAFETY: the program has one thread, and no handler of a signal allocates. Tests have their own allocator, and of this
@@ -51,9 +66,10 @@ unsafe impl Sync for Heap {}
 impl Heap {
     const fn new() -> Self {
         Self {
-            own: UnsafeCell::new(Dlmalloc::new_with_allocator(Range::new())),
-            handed: UnsafeCell::new(Dlmalloc::new_with_allocator(Range::new())),
+            own: UnsafeCell::new(Dlmalloc::new_with_allocator(Range::new(MOST_OWN))),
+            handed: UnsafeCell::new(Dlmalloc::new_with_allocator(Range::new(MOST_HANDED))),
             hands: Cell::new(false),
+            kept: Cell::new(false),
         }
     }
 
@@ -64,27 +80,58 @@ impl Heap {
         done
     }
 
-    fn kept<T>(&self, body: impl FnOnce() -> T) -> T {
+    /// What madvise(2) makes of the own heap; where that is empty, nothing is to be done.
+    fn advise(&self, advice: libc::c_int) -> io::Result<()> {
         // SAFETY: one thread, and no other borrow outlives a call of the allocator.
         let base = unsafe { (*self.own.get()).allocator() }.base.get();
-        if base.is_null() {
+        // SAFETY: the range is this heap's own, and what children inherit of it changes nothing here.
+        match base.is_null() || unsafe { libc::madvise(base.cast(), MOST_OWN, advice) } == 0 {
+            true => Ok(()),
+            false => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// From now on children have nothing of the own heap. Where the kernel does not do that, they copy more than they need.
+    fn keep(&self) {
+        if !self.kept.get() {
+            // Set although it may have failed: in part it may have been done.
+            self.kept.set(true);
+            let _ = self.advise(libc::MADV_DONTFORK);
+        }
+    }
+
+    fn whole<T>(&self, body: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        if !self.kept.get() {
             return body();
         }
-        // SAFETY: the range is this heap's own, and what children inherit of it changes nothing here.
-        let advise = |advice| unsafe { libc::madvise(base.cast(), MOST, advice) } == 0;
-        // Where the kernel does not do it, a child copies more than it needs.
-        advise(libc::MADV_DONTFORK);
-        let done = body();
-        // Also where it was done in part only: other children need all of it.
-        if !advise(libc::MADV_DOFORK) {
-            crate::error!("children cannot be given PID 1's memory again");
-        }
+        let done = self.advise(libc::MADV_DOFORK).and_then(|()| body());
+        let _ = self.advise(libc::MADV_DONTFORK);
         done
+    }
+
+    /// Finds the addresses of both heaps, at the first use of either.
+    fn reserve(&self) {
+        // SAFETY: as in `advise`.
+        let (own, handed) = unsafe {
+            let own = (*self.own.get()).allocator();
+            (own, (*self.handed.get()).allocator())
+        };
+        if !own.base.get().is_null() {
+            return;
+        }
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let size = MOST_OWN + MOST_HANDED;
+        // SAFETY: at addresses that the kernel chooses, and without access to any.
+        let mapped = unsafe { libc::mmap(null_mut(), size, libc::PROT_NONE, flags, -1, 0) };
+        if mapped != libc::MAP_FAILED {
+            own.base.set(mapped.cast());
+            handed.base.set(mapped.cast::<u8>().wrapping_add(MOST_OWN));
+        }
     }
 
     /// The heap that a piece of memory is of.
     fn of(&self, place: *mut u8) -> *mut Dlmalloc<Range> {
-        // SAFETY: as in `kept`.
+        // SAFETY: as in `advise`.
         let handed = unsafe { (*self.handed.get()).allocator() };
         match handed.holds(place) {
             true => self.handed.get(),
@@ -94,6 +141,7 @@ impl Heap {
 
     /// The heap that memory comes from now.
     fn now(&self) -> *mut Dlmalloc<Range> {
+        self.reserve();
         match self.hands.get() {
             true => self.handed.get(),
             false => self.own.get(),
@@ -126,36 +174,26 @@ unsafe impl GlobalAlloc for Heap {
 
 /// Addresses of which the first part is memory.
 struct Range {
+    /// Null until they are found, or where there is no room for them.
     base: Cell<*mut u8>,
     used: Cell<usize>,
+    most: usize,
 }
 
 // SAFETY: the pointer is to memory that belongs to whoever has the range.
 unsafe impl Send for Range {}
 
 impl Range {
-    const fn new() -> Self {
+    const fn new(most: usize) -> Self {
         Self {
             base: Cell::new(null_mut()),
             used: Cell::new(0),
+            most,
         }
     }
 
     fn holds(&self, place: *mut u8) -> bool {
         place.addr().wrapping_sub(self.base.get().addr()) < self.used.get()
-    }
-
-    /// Where the range begins, which is found at first use; null if there is no room for it.
-    fn base(&self) -> *mut u8 {
-        if self.base.get().is_null() {
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-            // SAFETY: at addresses that the kernel chooses, and without access to any.
-            let mapped = unsafe { libc::mmap(null_mut(), MOST, libc::PROT_NONE, flags, -1, 0) };
-            if mapped != libc::MAP_FAILED {
-                self.base.set(mapped.cast());
-            }
-        }
-        self.base.get()
     }
 }
 
@@ -163,9 +201,9 @@ impl Range {
 unsafe impl Allocator for Range {
     fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
         const NOTHING: (*mut u8, usize, u32) = (null_mut(), 0, 0);
-        let (base, used) = (self.base(), self.used.get());
+        let (base, used) = (self.base.get(), self.used.get());
         let grown = size.checked_next_multiple_of(GROWTH);
-        let Some(size) = grown.filter(|size| *size <= MOST - used) else {
+        let Some(size) = grown.filter(|size| *size <= self.most - used) else {
             return NOTHING;
         };
         if base.is_null() {
@@ -245,16 +283,27 @@ mod tests {
                     unsafe { libc::_exit(i32::from(place.read_volatile())) }
                 })
             };
-            let born = if lean { heap.kept(born) } else { born() };
+            let born = if lean { born() } else { heap.whole(born) };
             let pid = Pid::from_raw(born.unwrap().pid);
             let (_, status) = waitpid(pid, WaitOptions::empty()).unwrap().unwrap();
             (status.exit_status(), status.terminating_signal())
         };
-        assert_eq!(ended(handed, true), (Some(2), None));
-        assert_eq!(ended(own, true), (None, Some(libc::SIGSEGV)));
-        assert_eq!(ended(own, false), (Some(1), None), "not for good");
+        assert_eq!(ended(own, true), (Some(1), None), "none was kept yet");
+        heap.keep();
+        // What is used of it from now on is no other memory.
+        // SAFETY: as above.
+        let later = unsafe { heap.alloc(bytes(1 << 20)) };
+        // SAFETY: as above.
+        unsafe { *later = 3 };
+        for (lean, expected) in [(true, None), (false, Some(1)), (true, None)] {
+            assert_eq!(ended(handed, lean), (Some(2), None));
+            let signal = expected.is_none().then_some(libc::SIGSEGV);
+            assert_eq!(ended(own, lean), (expected, signal));
+            assert_eq!(ended(later, lean), (expected.map(|_| 3), signal));
+        }
         // SAFETY: got above.
         unsafe {
+            heap.dealloc(later, bytes(1 << 20));
             heap.dealloc(own, bytes(100));
             heap.dealloc(handed, bytes(100));
         }
@@ -279,7 +328,12 @@ mod tests {
             let all = std::slice::from_raw_parts(zeroed, 8 << 20);
             assert!(all.iter().all(|byte| *byte == 0), "memory had by others");
             heap.dealloc(zeroed, bytes(8 << 20));
-            assert!(heap.alloc(bytes(MOST)).is_null(), "more than it may have");
+            assert!(
+                heap.alloc(bytes(MOST_OWN)).is_null(),
+                "more than it may have"
+            );
+            let handed = heap.handed(|| heap.alloc(bytes(MOST_HANDED)));
+            assert!(handed.is_null(), "more than it may have");
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::rc::Rc;
 
 use spec_unit::account::{Accounts, hash};
 use spec_unit::directive::identity::dynamic_name;
@@ -28,7 +29,7 @@ impl DynamicUsers {
         &mut self,
         id: UnitId,
         unit: &Unit,
-        accounts: &mut Accounts,
+        accounts: &mut Rc<Accounts>,
     ) -> Result<(), String> {
         let Some(name) = dynamic_name(unit).filter(|name| !accounts.has_user(name)) else {
             return Ok(());
@@ -39,7 +40,7 @@ impl DynamicUsers {
                 .free(&name, accounts)
                 .ok_or("DynamicUser=: all numbers from 61184 to 65519 are in use")?,
         };
-        accounts.add(&name, number);
+        Rc::make_mut(accounts).add(&name, number);
         self.lent.insert(id, (name, number));
         Ok(())
     }
@@ -110,7 +111,7 @@ mod tests {
         let mut users = DynamicUsers::default();
         let [a, b]: [UnitId; 2] = [0, 1];
         let number = |users: &mut DynamicUsers, id, name: &str| {
-            let mut accounts = Accounts::default();
+            let mut accounts = Rc::new(Accounts::default());
             users.lend(id, &unit(name), &mut accounts).unwrap();
             accounts
                 .user(name.trim_end_matches(".service"))
@@ -133,7 +134,7 @@ mod tests {
     fn a_number_with_something_left_of_it_is_only_its_own_users() {
         let mut users = DynamicUsers::default();
         let [a, b]: [UnitId; 2] = [0, 1];
-        let mut accounts = Accounts::default();
+        let mut accounts = Rc::new(Accounts::default());
         users.lend(a, &unit("a.service"), &mut accounts).unwrap();
         let (name, number) = users.take_back(a).unwrap();
         users.keep(name, number);
@@ -149,7 +150,7 @@ mod tests {
         let mut users = DynamicUsers::default();
         let a: UnitId = 0;
         let taken = users.free("a", &Accounts::default()).unwrap();
-        let mut accounts = Accounts::parse(&format!("x:x:{taken}:1::/:/bin/sh"), "");
+        let mut accounts = Rc::new(Accounts::parse(&format!("x:x:{taken}:1::/:/bin/sh"), ""));
         users.lend(a, &unit("a.service"), &mut accounts).unwrap();
         assert_ne!(accounts.user("a").unwrap().uid, taken);
     }
@@ -158,7 +159,7 @@ mod tests {
     fn a_user_of_the_node_is_taken_as_it_is() {
         let mut users = DynamicUsers::default();
         let a: UnitId = 0;
-        let mut accounts = Accounts::parse("a:x:7:7::/:/bin/sh", "");
+        let mut accounts = Rc::new(Accounts::parse("a:x:7:7::/:/bin/sh", ""));
         users.lend(a, &unit("a.service"), &mut accounts).unwrap();
         assert_eq!(accounts.user("a").unwrap().uid, 7);
         assert!(users.lent.is_empty());

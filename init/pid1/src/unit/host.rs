@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
+use std::rc::Rc;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
 use rustix::process::{Pid, PidfdFlags, Signal};
@@ -76,7 +77,7 @@ pub(crate) struct NodeHost {
     /// Tells when something was mounted or unmounted.
     mount_table: Option<File>,
     /// Users and groups as they were last read.
-    accounts: node::AccountFiles,
+    pub(super) accounts: node::AccountFiles,
     /// Users made up for one run.
     pub(super) users: DynamicUsers,
     /// Processes of units that are no children of ours, or were not made here, each as itself: its number may be used
@@ -207,18 +208,25 @@ impl NodeHost {
         }
     }
 
-    /// Waits for a child's report and its end. One whose report could not be heard ends here: a start that waits for
-    /// it would hang.
-    fn take(&mut self, spawned: Spawned, id: UnitId, role: Role) -> Result<i32, String> {
+    /// Waits for a child's report, its end, and that of all in its group. One of which that could not be heard ends here:
+    /// a start or a stop that waits for it would hang.
+    fn take(&mut self, spawned: Spawned, of: &Spawn<'_>, group: &str) -> Result<i32, String> {
         let Spawned { pid, report } = spawned;
         let source = Source::Exec(pid.unsigned_abs());
         // It closes at exec at the latest; what it says before can wait.
-        if let Err(cause) = self.events.add_hang_up(&report.socket, source) {
+        let heard = self.events.add_hang_up(&report.socket, source);
+        let heard = heard.map_err(|cause| format!("process: its report cannot be heard: {cause}"));
+        let watched = heard.and_then(|()| {
+            let watched = self.cgroups.watch(group);
+            watched.map_err(|cause| format!("control group: it cannot be watched: {cause}"))
+        });
+        if let Err(why) = watched {
+            self.events.remove(&report.socket);
             crate::sys::signal::send(pid, libc::SIGKILL);
-            return Err(format!("process: its report cannot be heard: {cause}"));
+            return Err(why);
         }
-        self.reaper.register(pid, (id, role));
-        self.reports.insert(pid, (id, report));
+        self.reaper.register(pid, (of.id, of.role));
+        self.reports.insert(pid, (of.id, report));
         Ok(pid)
     }
 
@@ -269,7 +277,7 @@ impl NodeHost {
     /// Makes the group of a slice with all that its unit says of it.
     pub(super) fn make_slice(&mut self, unit: &Unit) -> Result<plan::Cgroup, String> {
         let host = NodePlanHost {
-            accounts: Accounts::default(),
+            accounts: Rc::default(),
             facts: &self.facts,
         };
         let group = slice::group(unit, &host)?;
@@ -330,7 +338,7 @@ impl NodeHost {
         Ok(())
     }
 
-    fn plan(&self, service: &Spawn<'_>, accounts: Accounts) -> Result<ExecPlan, String> {
+    fn plan(&self, service: &Spawn<'_>, accounts: Rc<Accounts>) -> Result<ExecPlan, String> {
         match (service.command, &service.state.plan) {
             (Some(command), _) => {
                 let host = NodePlanHost {
@@ -482,7 +490,7 @@ impl Host for NodeHost {
 
     fn spawn(&mut self, service: &mut Spawn<'_>) -> Result<i32, Refusal> {
         service.state.invocation.get_or_insert_with(random_id);
-        let mut accounts = self.accounts.now().clone();
+        let mut accounts = self.accounts.now();
         self.users.lend(service.id, service.unit, &mut accounts)?;
         if let Some(unknown) = identity::unknown(service.unit, &accounts) {
             return Err(Refusal {
@@ -542,7 +550,7 @@ impl Host for NodeHost {
         let spawned = spawn::spawn_after(&plan, name, group, &fds, shared, &waits);
         self.closing.close(fds);
         let spawned = spawned.map_err(|cause| format!("process: {cause}"))?;
-        Ok(self.take(spawned, service.id, service.role)?)
+        Ok(self.take(spawned, service, &plan.cgroup.path)?)
     }
 
     fn signal(&mut self, pid: i32, signal: i32) {
@@ -726,7 +734,15 @@ mod tests {
         // epoll takes no regular files.
         spawned.report.socket = tempfile::tempfile().unwrap().into();
         let pid = Pid::from_raw(spawned.pid).unwrap();
-        let refused = host.take(spawned, 0, Role::Main).unwrap_err();
+        let unit = Unit::new("a.service", spec_unit::name::UnitType::Service);
+        let service = Spawn {
+            id: 0,
+            unit: &unit,
+            state: &mut UnitState::default(),
+            command: None,
+            role: Role::Main,
+        };
+        let refused = host.take(spawned, &service, "a.service").unwrap_err();
         assert!(refused.contains("cannot be heard"), "{refused}");
         let status = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
         let (_, status) = status.unwrap().unwrap();

@@ -6,6 +6,7 @@ use std::os::unix::fs::{
     FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use spec_unit::account::Accounts;
 use spec_unit::directive::{PlanHost, credential};
@@ -153,32 +154,75 @@ pub(crate) fn facts() -> Facts {
     }
 }
 
+/// Users, passwd(5).
+const PASSWD: &str = "/etc/passwd";
+/// Groups, group(5).
+const GROUP: &str = "/etc/group";
+
 /// The users and groups of now.
 pub(crate) fn accounts() -> Accounts {
-    Accounts::parse(&text("/etc/passwd"), &text("/etc/group"))
+    Accounts::parse(&text(PASSWD), &text(GROUP))
 }
 
 /// The users and groups of now, read anew only where their files are others.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct AccountFiles {
-    known: Accounts,
+    /// Those of users and of groups.
+    paths: [String; 2],
+    known: Rc<Accounts>,
     /// What told the files apart, when they were read.
     seen: Option<[FileMark; 2]>,
+    /// Whether what was seen once is good until [`release`](Self::release), and was.
+    held: Option<bool>,
 }
 
 /// What tells a file from what it was before: device, inode, length, and when it was changed last (ns).
 type FileMark = Option<(u64, u64, u64, i64, i64)>;
 
+impl Default for AccountFiles {
+    fn default() -> Self {
+        Self::of([PASSWD, GROUP].map(String::from))
+    }
+}
+
 impl AccountFiles {
+    fn of(paths: [String; 2]) -> Self {
+        Self {
+            paths,
+            known: Rc::default(),
+            seen: None,
+            held: None,
+        }
+    }
+
     /// The users and groups of now.
-    pub(crate) fn now(&mut self) -> &Accounts {
-        let seen = ["/etc/passwd", "/etc/group"].map(mark);
+    pub(crate) fn now(&mut self) -> Rc<Accounts> {
+        if self.held != Some(true) {
+            self.look();
+        }
+        Rc::clone(&self.known)
+    }
+
+    fn look(&mut self) {
+        self.held = self.held.map(|_| true);
+        let [users, groups] = &self.paths;
+        let seen = [mark(users), mark(groups)];
         if self.seen != Some(seen) {
             // Marked before they are read: a change in between is seen the next time.
-            self.known = accounts();
+            self.known = Accounts::parse(&text(users), &text(groups)).into();
             self.seen = Some(seen);
         }
-        &self.known
+    }
+
+    /// Looks at the files once for all that is asked until [`release`](Self::release): nobody is heard in between, so
+    /// nobody can have said that they are others.
+    pub(crate) fn hold(&mut self) {
+        self.held = Some(false);
+    }
+
+    /// Looks at them each time again.
+    pub(crate) fn release(&mut self) {
+        self.held = None;
     }
 }
 
@@ -192,7 +236,7 @@ fn mark(path: &str) -> FileMark {
 #[derive(Debug)]
 pub(crate) struct NodePlanHost<'a> {
     /// Users and groups.
-    pub(crate) accounts: Accounts,
+    pub(crate) accounts: Rc<Accounts>,
     /// The node.
     pub(crate) facts: &'a Facts,
 }
@@ -273,6 +317,29 @@ mod tests {
         assert_eq!(files.list(FOLDERS[1]).unwrap(), []);
         assert_eq!(files.read(&path("gone.service")).unwrap(), None);
         assert!(files.has("b.service") && !files.has("gone.service"));
+    }
+
+    #[test]
+    fn a_user_made_meanwhile_is_seen_unless_the_accounts_are_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let paths = ["passwd", "group"].map(|name| path(name).to_str().unwrap().to_string());
+        let mut files = AccountFiles::of(paths);
+        let has = |files: &mut AccountFiles, name: &str| files.now().has_user(name);
+        let add = |names: &[&str]| {
+            let line = |name: &&str| format!("{name}:x:{}:1::/:/bin/sh\n", name.len());
+            fs::write(path("passwd"), names.iter().map(line).collect::<String>()).unwrap();
+        };
+        assert!(!has(&mut files, "a"), "no files yet");
+        add(&["a"]);
+        assert!(has(&mut files, "a"));
+        files.hold();
+        add(&["a", "bb"]);
+        assert!(has(&mut files, "bb"), "looked at once more");
+        add(&["a", "bb", "ccc"]);
+        assert!(!has(&mut files, "ccc"), "and not again");
+        files.release();
+        assert!(has(&mut files, "ccc"));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
 use spec_unit::plan::ExecPlan;
 
@@ -72,8 +72,10 @@ fn carry_out(
     plan: &ExecPlan,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> io::Result<Spawned> {
-    let (read, write) = sys::clone::pair()?;
     let (slots, files) = (mounts::slots(&steps), plan.fds.opened.len());
+    let handed = 3 + plan.fds.listen.len() + files;
+    let lowest = RawFd::try_from(handed).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let (read, write) = sys::clone::pair(lowest)?;
     let mut kernel = heap::handed(|| sys::child::Kernel::new(write.as_raw_fd(), slots, files));
     let birth = Birth {
         cgroup,

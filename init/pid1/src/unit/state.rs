@@ -233,70 +233,107 @@ impl Outcome {
     }
 }
 
+/// Nothing to mirror: it is what a unit begins with.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// What happened to a unit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct UnitState {
     /// Where it stands.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) phase: Phase,
     /// How the last run ended, or is about to.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) result: Outcome,
     /// Why it waits or failed, for people.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) reason: Option<String>,
     /// Microseconds of CLOCK_MONOTONIC at the last change of the coarse state.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) since_us: u64,
     /// The main process.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) main: Option<i32>,
     /// It has forked, and which of its processes is the main one is not known.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) main_unknown: bool,
     /// The process of another Exec line.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) control: Option<i32>,
     /// Number of the command that runs, in the list of the phase.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) command: usize,
     /// How the main process ended.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) main_exit: Option<ExitStatus>,
     /// When ExecStart= ran.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) started_us: Option<u64>,
     /// Times of the last starts, for the start limit.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) starts_us: Vec<u64>,
     /// The last attempt to start it was one too many; [`UnitState::result`] may say what it failed by before.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) start_limit_hit: bool,
     /// The kernel has killed a process of this run for want of memory.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) ran_out_of_memory: bool,
     /// How many processes in its control group the kernel had killed for want of memory when that was last looked at.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) killed_for_memory: u64,
     /// Times of the last starts because another unit upholds it.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) upheld_us: Vec<u64>,
     /// Automatic restarts since the last explicit start.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) restarts: u32,
     /// Short runs in a row.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) crashes: u32,
     /// It was told to stop, so it is not started again.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) told_to_stop: bool,
     /// It stops in order to be started again.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) restarting: bool,
     /// It was given up while a process of it was left. Once that one is gone, it restarts as it would have.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) left_behind: bool,
     /// STATUS= of sd_notify.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) status_text: Option<String>,
     /// When the present phase has taken too long.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) deadline_us: Option<u64>,
     /// The service said RELOADING=1 before it was up.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) said_reloading: bool,
     /// When ReloadSignal= was sent.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) reload_began_us: u64,
     /// WATCHDOG_USEC= of sd_notify, which goes before WatchdogSec=.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) watchdog_us: Option<u64>,
     /// INVOCATION_ID of this run.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) invocation: Option<String>,
     /// Its control group, while it has one.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) cgroup: Option<String>,
     /// What holds there while the node starts and stops, by file.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) startup: BTreeMap<String, Startup>,
     /// Folders to remove when it has stopped.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) folders: Vec<String>,
     /// The plan of a transient unit.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) plan: Option<Box<spec_unit::plan::ExecPlan>>,
     /// The user whose transient unit it is. One who is not root is given a user made up for the run.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) asked_by: u32,
 }
 

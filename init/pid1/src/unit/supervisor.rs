@@ -240,6 +240,12 @@ impl Supervisor {
     /// Of many a part: what has happened meanwhile is heard between them, and each child is born with the descriptors
     /// that its elders' reports keep open.
     fn run_ready_jobs(&mut self) {
+        self.host.accounts.hold();
+        self.begin_ready_jobs();
+        self.host.accounts.release();
+    }
+
+    fn begin_ready_jobs(&mut self) {
         self.jobs_wait = false;
         for begun in 0.. {
             if begun >= JOBS {

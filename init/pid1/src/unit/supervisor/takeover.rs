@@ -15,7 +15,7 @@ use spec_unit::device::Device;
 use spec_unit::plan::filter::Filters;
 
 use super::super::job::Job;
-use super::super::state::UnitState;
+use super::super::state::{UnitState, is_default};
 use super::super::supervise::{Role, Timer};
 use super::pressure;
 use super::shutdown::Shutdown;
@@ -28,21 +28,31 @@ mod resume;
 pub(super) use mirrored::Mirrored;
 
 /// Version of the mirror: an image does not read another one's.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 /// What the supervisor has for a unit beside its state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Around {
+    #[serde(skip_serializing_if = "is_default")]
     job: Option<Job>,
+    #[serde(skip_serializing_if = "is_default")]
     timers: Vec<(Timer, u64)>,
+    #[serde(skip_serializing_if = "is_default")]
     processes: Vec<Process>,
+    #[serde(skip_serializing_if = "is_default")]
     handed: Vec<RawFd>,
+    #[serde(skip_serializing_if = "is_default")]
     stored: Vec<Kept>,
+    #[serde(skip_serializing_if = "is_default")]
     network: Option<RawFd>,
+    #[serde(skip_serializing_if = "is_default")]
     ipc: Option<RawFd>,
+    #[serde(skip_serializing_if = "is_default")]
     user: Option<(String, u32)>,
+    #[serde(skip_serializing_if = "is_default")]
     held: Option<Filters>,
+    #[serde(skip_serializing_if = "is_default")]
     ipc_owner: Option<(u32, bool)>,
 }
 

@@ -469,7 +469,9 @@ fn a_failed_service_whose_group_empties_late_restarts() {
     std::fs::create_dir_all(&folder).unwrap();
     let events = folder.join("cgroup.events");
     std::fs::write(&events, "populated 1\n").unwrap();
-    node.supervisor.host.cgroups.create(&group, None).unwrap();
+    let cgroups = &mut node.supervisor.host.cgroups;
+    cgroups.create(&group, None).unwrap();
+    cgroups.watch(&group.path).unwrap();
     let state = &mut node.supervisor.states[0];
     (state.phase, state.result) = (Phase::Failed, Outcome::Timeout);
     (state.cgroup, state.left_behind) = (Some(group.path), true);

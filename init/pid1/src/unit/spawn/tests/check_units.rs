@@ -32,7 +32,7 @@ fn plans(overlay: &Path, unit: &str) -> Vec<ExecPlan> {
     let loaded = Loader::new(&files, &facts).unwrap().load(unit).unwrap();
     assert_eq!(loaded.unit.load_error(), None);
     let host = NodePlanHost {
-        accounts: accounts(),
+        accounts: accounts().into(),
         facts: &facts,
     };
     let scripts = format!("{}{SCRIPTS}", overlay.display());

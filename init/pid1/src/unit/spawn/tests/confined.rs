@@ -419,7 +419,7 @@ fn a_child_that_ends_before_its_program_did_not_run() {
         hard: 0,
     }];
     assert_eq!(run(&plan), Ok(0), "a limit of its files does not end it");
-    let (read, write) = sys::clone::pair().unwrap();
+    let (read, write) = sys::clone::pair(3).unwrap();
     drop(write);
     let mut report = ExecReport::again(read, "/bin/true".into(), false);
     let ExecOutcome::Failed(message) = report.outcome() else {

@@ -325,7 +325,7 @@ fn clients_stay_over_a_planned_one_and_are_hung_up_after_a_crash() {
 #[test]
 fn children_that_run_no_program_yet_are_heard() {
     let mut node = with_files(&[SERVICE]);
-    let (read, write) = crate::sys::clone::pair().unwrap();
+    let (read, write) = crate::sys::clone::pair(3).unwrap();
     let a = id(&node, "a.service");
     let report = ExecReport::again(read, "/bin/x".into(), false);
     // A number that no process has.
