@@ -7,6 +7,7 @@ use std::path::Path;
 use image::unit_files;
 use spec_unit::account::Accounts;
 use spec_unit::control::{Envelope, Request, ShutdownAction, VERSION};
+use spec_unit::device::{Device, Telling};
 use spec_unit::directive::{PlanHost, Planning, identity::dynamic_name};
 use spec_unit::load::{EntryKind, FOLDERS, Loader, UnitSource};
 use spec_unit::name::UnitName;
@@ -170,6 +171,16 @@ impl Seeds {
                 action: ShutdownAction::Poweroff,
             },
             Request::Collect { unit: unit() },
+            Request::Devices {
+                telling: Telling::Begin,
+                devices: devices(),
+                gone: Vec::new(),
+            },
+            Request::Devices {
+                telling: Telling::Changes,
+                devices: Vec::new(),
+                gone: devices().into_iter().map(|device| device.path).collect(),
+            },
             Request::Reexecute,
             Request::Crash,
         ];
@@ -200,6 +211,20 @@ impl Seeds {
         }
         Ok(())
     }
+}
+
+/// A disk and a network card, as the device service tells of them.
+fn devices() -> Vec<Device> {
+    let device = |path: &str, names: &[&str]| Device {
+        path: path.into(),
+        names: names.iter().map(|name| name.to_string()).collect(),
+    };
+    let disk = ["/dev/vda", "/dev/disk/by-id/virtio-state"];
+    let card = ["/sys/subsystem/net/devices/eth0"];
+    vec![
+        device("/devices/pci0000:00/0000:00:02.0/virtio1/block/vda", &disk),
+        device("/devices/pci0000:00/0000:00:03.0/virtio2/net/eth0", &card),
+    ]
 }
 
 fn write_file(file: &Path, bytes: &[u8]) -> Result<(), Error> {
@@ -273,6 +298,11 @@ mod tests {
             .expect("one");
         let envelope: Envelope = serde_json::from_slice(packet).expect("a request");
         assert!(matches!(envelope.request, Request::Run { .. }));
+    }
+
+    #[test]
+    fn devices_that_seed_the_control_protocol_are_ones_that_it_takes() {
+        assert!(devices().iter().all(|device| device.check() == Ok(())));
     }
 
     #[test]
