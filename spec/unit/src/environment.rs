@@ -10,6 +10,8 @@ pub type Environment = BTreeMap<String, String>;
 
 /// Most bytes of an EnvironmentFile.
 pub const MAX_FILE: usize = 1 << 20;
+/// Most bytes of a command's arguments: what the kernel takes of them and the environment, execve(2).
+pub const MAX_ARGUMENTS: usize = 6 << 20;
 
 /// Whether this may name a variable.
 pub fn is_name(text: &str) -> bool {
@@ -159,29 +161,42 @@ impl Scan<'_> {
 
 /// Puts variables into the arguments of a command: `${NAME}` within a word, `$NAME` alone as words of its own,
 /// `$$` as a dollar sign. A variable that is not set becomes empty. `$NAME` within a word stays, as in systemd: a shell
-/// that is given the word finds its own variable there.
-pub fn expand(arguments: &[String], environment: &Environment) -> Vec<String> {
+/// that is given the word finds its own variable there. The error is that they become longer than [`MAX_ARGUMENTS`].
+pub fn expand(arguments: &[String], environment: &Environment) -> Result<Vec<String>, String> {
     let mut expanded = Vec::with_capacity(arguments.len());
+    let mut room = MAX_ARGUMENTS;
     for argument in arguments {
         let alone = argument.strip_prefix('$').filter(|name| is_name(name));
-        match alone {
+        let words = match alone {
             Some(name) => {
                 let value = environment.get(name).map_or("", String::as_str);
-                match words::texts(value) {
-                    Ok(words) => expanded.extend(words),
-                    Err(_) => expanded.extend(value.split_ascii_whitespace().map(String::from)),
-                }
+                let split = || value.split_ascii_whitespace().map(String::from).collect();
+                words::texts(value).unwrap_or_else(|_| split())
             }
-            None => expanded.push(expand_word(argument, environment)),
-        }
+            None => vec![expand_word(argument, environment, room)],
+        };
+        let length: usize = words.iter().map(|word| word.len() + 1).sum();
+        room = room.checked_sub(length).ok_or_else(too_long)?;
+        expanded.extend(words);
     }
-    expanded
+    Ok(expanded)
 }
 
-fn expand_word(word: &str, environment: &Environment) -> String {
+fn too_long() -> String {
+    let mib = MAX_ARGUMENTS >> 20;
+    format!(
+        "with its variables the command is longer than {mib} MiB, more than the kernel executes"
+    )
+}
+
+/// What is longer than `most` is cut off somewhere behind it.
+fn expand_word(word: &str, environment: &Environment, most: usize) -> String {
     let mut out = String::with_capacity(word.len());
     let mut rest = word;
     while let Some((before, after)) = rest.split_once('$') {
+        if out.len() > most {
+            return out;
+        }
         out.push_str(before);
         if let Some(tail) = after.strip_prefix('$') {
             out.push('$');
@@ -226,6 +241,21 @@ mod tests {
                 .collect::<Vec<_>>(),
             environment,
         )
+        .expect("not too long")
+    }
+
+    #[test]
+    fn a_command_longer_than_the_kernel_takes_is_refused_before_there_is_no_memory() {
+        let long = "a".repeat(100 << 10);
+        let environment = environment(&[("A", &long)]);
+        let uses = |count: usize| expand(&vec!["${A}".to_string(); count], &environment);
+        let within = MAX_ARGUMENTS / (long.len() + 1);
+        assert!(uses(within).is_ok());
+        let message = uses(within + 1).expect_err("too long");
+        assert!(message.contains("longer than 6 MiB"), "{message}");
+        // 100 GiB, were they all put in.
+        let one = ["${A}".repeat(1 << 20)];
+        assert!(expand(&one, &environment).is_err());
     }
 
     #[test]

@@ -354,10 +354,10 @@ fn line(field: &str, value: &str) -> Result<(), String> {
 
 fn absolute(field: &str, value: &str) -> Result<(), String> {
     text(field, value)?;
-    let odd = value.split('/').any(|part| part == "..");
+    let odd = value.split('/').any(|part| part == "..") || value.contains("//");
     if !value.starts_with('/') || odd || value.len() > 4095 {
         return Err(format!(
-            "{field}: {value:?} is not an absolute path without \"..\""
+            "{field}: {value:?} is not an absolute path without \"..\" and \"//\""
         ));
     }
     Ok(())

@@ -175,8 +175,9 @@ pub(super) fn plan(planning: &Planning<'_>, plan: &mut ExecPlan) -> Result<(), S
     if command.literal {
         plan.argv.extend_from_slice(arguments);
     } else {
-        plan.argv
-            .extend(environment::expand(arguments, &plan.environment));
+        let expanded = environment::expand(arguments, &plan.environment);
+        let expanded = expanded.map_err(|why| format!("{}: {why}", command.at));
+        plan.argv.extend(expanded?);
     }
     Ok(())
 }
