@@ -1,6 +1,6 @@
 //! Control groups, version 2: one per unit, from birth to the last process.
 //!
-//! A group is made before its first process, told its limits, watched through `cgroup.events`, killed as a whole, and
+//! A group is made before its first process, told its limits, watched through its events, killed as a whole, and
 //! removed when it is empty, its watch with it: the kernel does not take back the watch of a group that is gone, and
 //! has only so many. Nothing here waits.
 //!
@@ -46,6 +46,8 @@ pub(crate) struct Cgroups {
     root: PathBuf,
     inotify: OwnedFd,
     watches: BTreeMap<i32, Changed>,
+    /// Groups that could not be watched.
+    unwatched: BTreeSet<String>,
     /// The node starts or stops: Startup…= values hold.
     pub(crate) starting: bool,
     /// Nobody has looked at the groups yet since another image of PID 1 watched them.
@@ -65,6 +67,7 @@ impl Cgroups {
             root: root.into(),
             inotify,
             watches: BTreeMap::new(),
+            unwatched: BTreeSet::new(),
             starting: true,
             unseen: false,
             unknown: Cell::new(false),
@@ -192,11 +195,15 @@ impl Cgroups {
         Ok(())
     }
 
-    /// Watches whether a process is in a group. Called once its first one is born, which would be told otherwise; what is
-    /// told of its end comes after that of its parent or itself, when the group is looked at anyhow.
+    /// Watches whether a process is in a group, once its first one is born: before, its birth would be told. No end is
+    /// missed for that: the group cannot be empty sooner than that process, our child, has ended, and whoever hears of
+    /// that looks at the group. One that cannot be watched is looked at again.
     pub(crate) fn watch(&mut self, group: &str) -> io::Result<()> {
         let watched = self.watch_file(group, "cgroup.events", false);
-        self.unknown.set(self.unknown.get() || watched.is_err());
+        if watched.is_err() {
+            self.unwatched.insert(group.into());
+            self.unknown.set(true);
+        }
         watched
     }
 
@@ -239,7 +246,7 @@ impl Cgroups {
     /// Groups that changed since the last call; of many changes a part, and the descriptor stays ready.
     pub(crate) fn changed(&mut self) -> BTreeSet<Changed> {
         if std::mem::take(&mut self.unseen) {
-            return self.watches.values().cloned().collect();
+            return self.all();
         }
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
@@ -253,7 +260,7 @@ impl Cgroups {
                 break;
             };
             if event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW) {
-                return self.watches.values().cloned().collect();
+                return self.all();
             }
             let watch = event.wd();
             if event.events().contains(inotify::ReadFlags::IGNORED) {
@@ -265,6 +272,19 @@ impl Cgroups {
             }
         }
         changed
+    }
+
+    /// All groups, those too that could not be watched, for which it is tried again.
+    fn all(&mut self) -> BTreeSet<Changed> {
+        for group in std::mem::take(&mut self.unwatched) {
+            if self.exists(&group) {
+                let _ = self.watch(&group);
+            }
+        }
+        let unwatched = self.unwatched.iter().cloned();
+        let memory = false;
+        let unwatched = unwatched.map(|group| Changed { group, memory });
+        self.watches.values().cloned().chain(unwatched).collect()
     }
 
     /// Whether a process runs in the group or below it. Of a group that cannot be read it is not known that none does.
@@ -545,9 +565,20 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_looked_at_again_where_one_cannot_be_watched() {
-        let (_folder, mut cgroups) = tree();
+    fn a_group_that_cannot_be_watched_is_looked_at_again_until_it_can_or_is_gone() {
+        let (folder, mut cgroups) = tree();
+        fs::create_dir(folder.path().join("a.service")).unwrap();
+        let seen = |cgroups: &mut Cgroups| {
+            cgroups.unseen = true;
+            cgroups.changed().into_iter().map(|changed| changed.group)
+        };
+        assert!(cgroups.watch("a.service").is_err() && cgroups.unknown.take());
+        assert!(seen(&mut cgroups).eq(["a.service"]) && cgroups.unknown.take());
+        group(folder.path(), "a.service", "", true);
+        assert!(seen(&mut cgroups).eq(["a.service"]) && !cgroups.unknown.take());
+        assert_eq!((watches(&cgroups), cgroups.unwatched.len()), (1, 0));
         assert!(cgroups.watch("gone.service").is_err() && cgroups.unknown.take());
+        assert!(seen(&mut cgroups).eq(["a.service"]) && !cgroups.unknown.take());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What PID 1 says: to the kernel log always, to the consoles when the kernel would keep it to itself.
 //!
-//! While units are supervised, lines for the consoles wait where a console is slow ([`queue`]): the loop does not.
+//! While units are supervised, news for the consoles waits for the loop's next turn ([`queue`]), and no turn for a slow one.
 //! The kernel log needs no other process, survives the change of root and is collected by the journal once that
 //! runs. Each message reaches a console once: printed by the kernel if its console level is high enough, else
 //! written here. Nothing in this file can block or fail its caller.
@@ -107,6 +107,10 @@ pub(crate) fn say(level: Level, message: fmt::Arguments<'_>) {
     let Some(sink) = SINK.get() else { return };
     if level > sink.said {
         return;
+    }
+    if level < Level::Info {
+        // The kernel may print it at once, and there may be no other time.
+        queue::drain();
     }
     let text = message.to_string();
     for line in text.lines() {

@@ -1,8 +1,8 @@
 //! Lines for the consoles while units are supervised.
 //!
 //! To close a serial console is to wait until its last byte is on the wire, and to open it sets the port up anew: with
-//! hundreds of units that is most of a boot. So consoles stay open here, and what is said waits in memory until the loop
-//! hands it over, as much as fits ([`drain`]). What is more than news of a unit is not kept waiting: it goes out after all that waits,
+//! hundreds of units that is most of a boot. So consoles stay open here, and what is said waits in memory until the
+//! loop hands it over, as much as fits ([`drain`]). What is more than news of a unit is not kept waiting: it goes out after all that waits,
 //! as it does where there is no queue.
 
 use std::fs::File;
@@ -38,7 +38,7 @@ struct Console {
 
 static QUEUE: Mutex<Option<Queue>> = Mutex::new(None);
 
-/// From now on news wait for slow consoles.
+/// From now on news waits for the next turn.
 pub(crate) fn begin() {
     let names = SINK.get().map(|sink| sink.consoles.clone());
     let consoles = names.unwrap_or_default().into_iter().map(Console::new);

@@ -368,7 +368,7 @@ fn place(fd: RawFd, to: RawFd) -> Result {
 }
 
 fn duplicate(from: RawFd, to: RawFd) -> Result {
-    // SAFETY: takes no pointer; numbers below the lifted ones are free to overwrite in the child.
+    // SAFETY: takes no pointer; numbers below the report's are free to overwrite in the child.
     unsafe {
         if from == to {
             return check(libc::fcntl(to, libc::F_SETFD, 0)).map(drop);

@@ -5,7 +5,8 @@
 //! allocated within [`handed`] is for a child; all else stays out of one that is born within [`kept`], and from the first
 //! such one on out of every child (madvise(2), `MADV_DONTFORK`) but those that are born within [`whole`].
 //!
-//! A program that std starts shares PID 1's memory until it runs (posix_spawn(3)), and copies none.
+//! A program that std starts shares PID 1's memory until it runs, and copies none, as long as it does so by posix_spawn(3):
+//! not with another user, group or root, nor with something to be done before.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::{Cell, UnsafeCell};
@@ -14,11 +15,8 @@ use std::ptr::null_mut;
 
 use dlmalloc::{Allocator, Dlmalloc};
 
-/// Most that PID 1's own heap may grow to: 1 GiB of addresses, of which only what is used is memory.
-const MOST_OWN: usize = 1 << 30;
-/// The same of what is for children: 64 MiB. It lies above the other, next to the program: the tables of pages that a
-/// child is born with are fewer for that.
-const MOST_HANDED: usize = 1 << 26;
+/// Most that either heap may grow to: 1 GiB of addresses, of which only what is used is memory.
+const MOST: usize = 1 << 30;
 /// A heap grows by so much at once: 64 KiB.
 const GROWTH: usize = 1 << 16;
 
@@ -66,8 +64,8 @@ unsafe impl Sync for Heap {}
 impl Heap {
     const fn new() -> Self {
         Self {
-            own: UnsafeCell::new(Dlmalloc::new_with_allocator(Range::new(MOST_OWN))),
-            handed: UnsafeCell::new(Dlmalloc::new_with_allocator(Range::new(MOST_HANDED))),
+            own: UnsafeCell::new(Dlmalloc::new_with_allocator(Range::new())),
+            handed: UnsafeCell::new(Dlmalloc::new_with_allocator(Range::new())),
             hands: Cell::new(false),
             kept: Cell::new(false),
         }
@@ -85,7 +83,7 @@ impl Heap {
         // SAFETY: one thread, and no other borrow outlives a call of the allocator.
         let base = unsafe { (*self.own.get()).allocator() }.base.get();
         // SAFETY: the range is this heap's own, and what children inherit of it changes nothing here.
-        match base.is_null() || unsafe { libc::madvise(base.cast(), MOST_OWN, advice) } == 0 {
+        match base.is_null() || unsafe { libc::madvise(base.cast(), MOST, advice) } == 0 {
             true => Ok(()),
             false => Err(io::Error::last_os_error()),
         }
@@ -120,12 +118,12 @@ impl Heap {
             return;
         }
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        let size = MOST_OWN + MOST_HANDED;
+        let size = 2 * MOST;
         // SAFETY: at addresses that the kernel chooses, and without access to any.
         let mapped = unsafe { libc::mmap(null_mut(), size, libc::PROT_NONE, flags, -1, 0) };
         if mapped != libc::MAP_FAILED {
             own.base.set(mapped.cast());
-            handed.base.set(mapped.cast::<u8>().wrapping_add(MOST_OWN));
+            handed.base.set(mapped.cast::<u8>().wrapping_add(MOST));
         }
     }
 
@@ -177,18 +175,16 @@ struct Range {
     /// Null until they are found, or where there is no room for them.
     base: Cell<*mut u8>,
     used: Cell<usize>,
-    most: usize,
 }
 
 // SAFETY: the pointer is to memory that belongs to whoever has the range.
 unsafe impl Send for Range {}
 
 impl Range {
-    const fn new(most: usize) -> Self {
+    const fn new() -> Self {
         Self {
             base: Cell::new(null_mut()),
             used: Cell::new(0),
-            most,
         }
     }
 
@@ -203,7 +199,7 @@ unsafe impl Allocator for Range {
         const NOTHING: (*mut u8, usize, u32) = (null_mut(), 0, 0);
         let (base, used) = (self.base.get(), self.used.get());
         let grown = size.checked_next_multiple_of(GROWTH);
-        let Some(size) = grown.filter(|size| *size <= self.most - used) else {
+        let Some(size) = grown.filter(|size| *size <= MOST - used) else {
             return NOTHING;
         };
         if base.is_null() {
@@ -328,11 +324,8 @@ mod tests {
             let all = std::slice::from_raw_parts(zeroed, 8 << 20);
             assert!(all.iter().all(|byte| *byte == 0), "memory had by others");
             heap.dealloc(zeroed, bytes(8 << 20));
-            assert!(
-                heap.alloc(bytes(MOST_OWN)).is_null(),
-                "more than it may have"
-            );
-            let handed = heap.handed(|| heap.alloc(bytes(MOST_HANDED)));
+            assert!(heap.alloc(bytes(MOST)).is_null(), "more than it may have");
+            let handed = heap.handed(|| heap.alloc(bytes(MOST)));
             assert!(handed.is_null(), "more than it may have");
         }
     }

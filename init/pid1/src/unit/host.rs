@@ -208,26 +208,26 @@ impl NodeHost {
         }
     }
 
-    /// Waits for a child's report, its end, and that of all in its group. One of which that could not be heard ends here:
-    /// a start or a stop that waits for it would hang.
-    fn take(&mut self, spawned: Spawned, of: &Spawn<'_>, group: &str) -> Result<i32, String> {
+    /// Waits for a child's report, its end, and that of all in its group; its number. One of which that could not be heard
+    /// is ended: whatever waits for it would hang. What follows is what follows from that end.
+    fn take(&mut self, spawned: Spawned, of: &Spawn<'_>) -> i32 {
         let Spawned { pid, report } = spawned;
+        let name = &of.unit.name;
         let source = Source::Exec(pid.unsigned_abs());
         // It closes at exec at the latest; what it says before can wait.
-        let heard = self.events.add_hang_up(&report.socket, source);
-        let heard = heard.map_err(|cause| format!("process: its report cannot be heard: {cause}"));
-        let watched = heard.and_then(|()| {
-            let watched = self.cgroups.watch(group);
-            watched.map_err(|cause| format!("control group: it cannot be watched: {cause}"))
-        });
-        if let Err(why) = watched {
-            self.events.remove(&report.socket);
+        if let Err(cause) = self.events.add_hang_up(&report.socket, source) {
+            crate::error!("{name}: process {pid} is killed: its report cannot be heard: {cause}");
             crate::sys::signal::send(pid, libc::SIGKILL);
-            return Err(why);
+        }
+        let group = of.state.cgroup.as_deref().unwrap_or_default();
+        // One that was watched before still is: who is in this one is new.
+        if let Err(cause) = self.cgroups.watch(group) {
+            crate::error!("{name}: its processes are killed: they cannot be watched: {cause}");
+            let _ = self.cgroups.kill(group);
         }
         self.reaper.register(pid, (of.id, of.role));
         self.reports.insert(pid, (of.id, report));
-        Ok(pid)
+        pid
     }
 
     /// What was handed over for a unit is of no more use.
@@ -550,7 +550,7 @@ impl Host for NodeHost {
         let spawned = spawn::spawn_after(&plan, name, group, &fds, shared, &waits);
         self.closing.close(fds);
         let spawned = spawned.map_err(|cause| format!("process: {cause}"))?;
-        Ok(self.take(spawned, service, &plan.cgroup.path)?)
+        Ok(self.take(spawned, service))
     }
 
     fn signal(&mut self, pid: i32, signal: i32) {
@@ -722,7 +722,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_whose_report_cannot_be_heard_is_ended_and_the_start_fails() {
+    fn a_child_whose_report_cannot_be_heard_is_ended_and_that_is_heard() {
         let folder = tempfile::tempdir().unwrap();
         let mut host = NodeHost::open(folder.path()).unwrap();
         let mut plan = ExecPlan::default();
@@ -736,17 +736,17 @@ mod tests {
         let pid = Pid::from_raw(spawned.pid).unwrap();
         let unit = Unit::new("a.service", spec_unit::name::UnitType::Service);
         let service = Spawn {
-            id: 0,
+            id: 3,
             unit: &unit,
             state: &mut UnitState::default(),
             command: None,
             role: Role::Main,
         };
-        let refused = host.take(spawned, &service, "a.service").unwrap_err();
-        assert!(refused.contains("cannot be heard"), "{refused}");
+        assert_eq!(host.take(spawned, &service), pid.as_raw_nonzero().get());
         let status = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
         let (_, status) = status.unwrap().unwrap();
         assert_eq!(status.terminating_signal(), Some(libc::SIGKILL));
-        assert!(host.reports.is_empty() && host.pidfds.is_empty());
+        let owner = host.reaper.owner(pid.as_raw_nonzero().get());
+        assert_eq!(owner, Some((3, Role::Main)), "its end is the unit's");
     }
 }

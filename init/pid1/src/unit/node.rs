@@ -172,8 +172,19 @@ pub(crate) struct AccountFiles {
     known: Rc<Accounts>,
     /// What told the files apart, when they were read.
     seen: Option<[FileMark; 2]>,
-    /// Whether what was seen once is good until [`release`](Self::release), and was.
-    held: Option<bool>,
+    looks: Looks,
+}
+
+/// When the files are looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Looks {
+    /// Each time.
+    #[default]
+    Always,
+    /// Once more, and then not until [`AccountFiles::release`].
+    Once,
+    /// They were.
+    NoMore,
 }
 
 /// What tells a file from what it was before: device, inode, length, and when it was changed last (ns).
@@ -191,20 +202,24 @@ impl AccountFiles {
             paths,
             known: Rc::default(),
             seen: None,
-            held: None,
+            looks: Looks::Always,
         }
     }
 
     /// The users and groups of now.
     pub(crate) fn now(&mut self) -> Rc<Accounts> {
-        if self.held != Some(true) {
-            self.look();
+        match self.looks {
+            Looks::Always => self.look(),
+            Looks::Once => {
+                self.looks = Looks::NoMore;
+                self.look();
+            }
+            Looks::NoMore => {}
         }
         Rc::clone(&self.known)
     }
 
     fn look(&mut self) {
-        self.held = self.held.map(|_| true);
         let [users, groups] = &self.paths;
         let seen = [mark(users), mark(groups)];
         if self.seen != Some(seen) {
@@ -217,12 +232,12 @@ impl AccountFiles {
     /// Looks at the files once for all that is asked until [`release`](Self::release): nobody is heard in between, so
     /// nobody can have said that they are others.
     pub(crate) fn hold(&mut self) {
-        self.held = Some(false);
+        self.looks = Looks::Once;
     }
 
     /// Looks at them each time again.
     pub(crate) fn release(&mut self) {
-        self.held = None;
+        self.looks = Looks::Always;
     }
 }
 
