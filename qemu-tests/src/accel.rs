@@ -35,7 +35,13 @@ pub enum Accel {
     Kvm,
     /// QEMU's translator.
     Tcg,
+    /// The same for one processor, whose clock counts instructions ([`COUNTED_PER_SECOND`]): what a guest measures is the
+    /// same on every machine, however busy that is. What the guest sleeps passes at once.
+    Counted,
 }
+
+/// Instructions in what is a second to a guest of [`Accel::Counted`].
+pub const COUNTED_PER_SECOND: f64 = 500e6;
 
 impl Accel {
     /// The best one that works on this machine.
@@ -70,18 +76,29 @@ impl Accel {
     }
 
     /// QEMU's arguments for it; [`VmSpec::cmpxchg16b`](crate::VmSpec::cmpxchg16b) says what the flag means.
-    pub(crate) fn arguments(self, cmpxchg16b: bool) -> [&'static str; 4] {
+    pub(crate) fn arguments(self, cmpxchg16b: bool) -> Vec<&'static str> {
+        // Guest kernels since 6.12 panicked on QEMU 7.2's cmpxchg16b; five-level paging only costs time; and AVX,
+        // emulated, is slower than what programs have beside it: with it a node needed 0.3 s longer to etcd.
+        let emulated = match cmpxchg16b {
+            true => "max,-la57,-avx,-avx2,-fma,-f16c",
+            false => "max,-cx16,-la57,-avx,-avx2,-fma,-f16c",
+        };
         match self {
-            Accel::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            // Guest kernels since 6.12 panicked on QEMU 7.2's cmpxchg16b; five-level paging only costs time; and AVX,
-            // emulated, is slower than what programs have beside it: with it a node needed 0.3 s longer to etcd.
-            Accel::Tcg => {
-                let processor = match cmpxchg16b {
-                    true => "max,-la57,-avx,-avx2,-fma,-f16c",
-                    false => "max,-cx16,-la57,-avx,-avx2,-fma,-f16c",
-                };
-                ["-accel", "tcg,thread=multi", "-cpu", processor]
+            Accel::Kvm => vec!["-accel", "kvm", "-cpu", "host"],
+            Accel::Tcg => vec!["-accel", "tcg,thread=multi", "-cpu", emulated],
+            Accel::Counted => {
+                let counted = ["-accel", "tcg,thread=single", "-cpu", emulated];
+                let clock = ["-icount", "shift=1,sleep=off"];
+                counted.into_iter().chain(clock).collect()
             }
+        }
+    }
+
+    /// The most processors that a machine can have.
+    pub fn most_processors(self) -> u32 {
+        match self {
+            Accel::Kvm | Accel::Tcg => u32::MAX,
+            Accel::Counted => 1,
         }
     }
 }

@@ -13,7 +13,7 @@ mod root;
 use std::path::Path;
 use std::time::Duration;
 
-use qemu_tests::accel::Accel;
+use qemu_tests::accel::{Accel, COUNTED_PER_SECOND};
 use qemu_tests::vm::{Boot, Vm, VmSpec};
 
 use self::root::{Init, Roots};
@@ -23,6 +23,8 @@ use crate::measure;
 
 /// A run may take so long, on a machine without KVM that does other things too.
 const PATIENCE: Duration = Duration::from_secs(900);
+/// Processors of a machine, as far as it can have so many.
+const PROCESSORS: u32 = 2;
 /// Memory of a machine: 500 supervisors of runit need some.
 const MEMORY_MIB: u32 = 1024;
 
@@ -49,12 +51,17 @@ impl Bench<'_> {
             for init in Init::ALL {
                 let boot = roots.boot(init, services)?;
                 let mut runs = Vec::new();
+                let folder = self.scratch.join(format!("init-{}", init.name()));
                 for run in 1..=self.args.runs {
                     note(&format!("{}, {services} services, run {run}", init.name()));
-                    let folder = self.scratch.join(format!("init-{}", init.name()));
                     runs.push(measured(init, &folder, boot.clone(), accel)?);
                 }
                 figures.extend(rows(init, services, &runs));
+                if self.args.instructions {
+                    note(&format!("{}, {services} services, counted", init.name()));
+                    let told = measured(init, &folder, boot.clone(), Accel::Counted)?;
+                    figures.push(counted(init, services, told));
+                }
             }
         }
         Ok(figures)
@@ -66,7 +73,7 @@ fn measured(init: Init, folder: &Path, boot: Boot, accel: Accel) -> Result<Told,
     let _ = std::fs::remove_dir_all(folder);
     std::fs::create_dir_all(folder).map_err(Error::failed)?;
     let mut spec = VmSpec::new(init.name(), folder, boot);
-    (spec.cpus, spec.memory_mib) = (2, MEMORY_MIB);
+    (spec.cpus, spec.memory_mib) = (PROCESSORS.min(accel.most_processors()), MEMORY_MIB);
     let mut vm = Vm::new(spec).map_err(Error::failed)?;
     vm.start(accel).map_err(Error::failed)?;
     vm.wait_off(PATIENCE).map_err(Error::failed)?;
@@ -139,9 +146,30 @@ fn rows(init: Init, services: u32, runs: &[Told]) -> [Figure; 4] {
     ]
 }
 
+/// What a machine has done until all were up, whose clock counts instructions.
+fn counted(init: Init, services: u32, told: Told) -> Figure {
+    let what = format!(
+        "{}, {services} services: handoff to the last one up, counted",
+        init.name()
+    );
+    let millions = told.up * COUNTED_PER_SECOND / 1e6;
+    let note = "of kernel, init and services, on one processor; one run, the same on every machine";
+    Figure::new(what, millions, "M instructions", note)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_second_of_a_counted_machine_is_so_many_instructions() {
+        let told = told(SERIAL).expect("all is there");
+        let figure = counted(Init::Floor, 100, told);
+        assert_eq!(
+            (figure.value.round(), figure.unit),
+            (500.0, "M instructions")
+        );
+    }
 
     const SERIAL: &str = "[    0.1] x\r\nbench-log 3174328 Run /init as init process\r\n\
         bench-log 4174328 bench: up 100\r\n\r\nbench-log 7231102 bench: memory 18 KiB in 1 processes\r\n\
