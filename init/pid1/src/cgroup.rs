@@ -200,10 +200,12 @@ impl Cgroups {
     /// that looks at the group. One that cannot be watched is looked at again.
     pub(crate) fn watch(&mut self, group: &str) -> io::Result<()> {
         let watched = self.watch_file(group, "cgroup.events", false);
-        if watched.is_err() {
-            self.unwatched.insert(group.into());
-            self.unknown.set(true);
+        let mut known = self.watches.values();
+        if watched.is_ok() || known.any(|known| known.group == group && !known.memory) {
+            return Ok(());
         }
+        self.unwatched.insert(group.into());
+        self.unknown.set(true);
         watched
     }
 
@@ -577,6 +579,9 @@ mod tests {
         group(folder.path(), "a.service", "", true);
         assert!(seen(&mut cgroups).eq(["a.service"]) && !cgroups.unknown.take());
         assert_eq!((watches(&cgroups), cgroups.unwatched.len()), (1, 0));
+        let events = folder.path().join("a.service/cgroup.events");
+        fs::rename(events, folder.path().join("elsewhere")).unwrap();
+        assert!(cgroups.watch("a.service").is_ok(), "it is watched");
         assert!(cgroups.watch("gone.service").is_err() && cgroups.unknown.take());
         assert!(seen(&mut cgroups).eq(["a.service"]) && !cgroups.unknown.take());
     }

@@ -219,9 +219,10 @@ impl NodeHost {
             crate::error!("{name}: process {pid} is killed: its report cannot be heard: {cause}");
             crate::sys::signal::send(pid, libc::SIGKILL);
         }
-        let group = of.state.cgroup.as_deref().unwrap_or_default();
         // One that was watched before still is: who is in this one is new.
-        if let Err(cause) = self.cgroups.watch(group) {
+        if let Some(group) = &of.state.cgroup
+            && let Err(cause) = self.cgroups.watch(group)
+        {
             crate::error!("{name}: its processes are killed: they cannot be watched: {cause}");
             let _ = self.cgroups.kill(group);
         }
