@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// How many services inits are measured with.
     #[arg(long, value_delimiter = ',', default_values_t = [10, 100, 500], value_parser = clap::value_parser!(u32).range(1..=1000))]
     services: Vec<u32>,
+    /// Which inits; all if not given.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "INIT")]
+    inits: Vec<init::Init>,
     /// Count too what each init's machine executes until all services are up, in one more run.
     #[arg(long)]
     instructions: bool,

@@ -16,7 +16,8 @@ use std::time::Duration;
 use qemu_tests::accel::{Accel, COUNTED_PER_SECOND};
 use qemu_tests::vm::{Boot, Vm, VmSpec};
 
-use self::root::{Init, Roots};
+pub(crate) use self::root::Init;
+use self::root::Roots;
 use super::{Bench, Figure, note};
 use crate::exit::Error;
 use crate::measure;
@@ -48,7 +49,7 @@ impl Bench<'_> {
         let accel = Accel::detect();
         let mut figures = Vec::new();
         for &services in &self.args.services {
-            for init in Init::ALL {
+            for init in Init::ALL.into_iter().filter(|init| self.wants(*init)) {
                 let boot = roots.boot(init, services)?;
                 let mut runs = Vec::new();
                 let folder = self.scratch.join(format!("init-{}", init.name()));
@@ -65,6 +66,10 @@ impl Bench<'_> {
             }
         }
         Ok(figures)
+    }
+
+    fn wants(&self, init: Init) -> bool {
+        self.args.inits.is_empty() || self.args.inits.contains(&init)
     }
 }
 

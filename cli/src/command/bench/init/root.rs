@@ -27,12 +27,17 @@ const RECIPE: &str = "base";
 const BESIDE: [&str; 2] = ["bedplate-device.service", "bedplate-journal.service"];
 
 /// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Init {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Init {
+    /// A C program that does nothing else.
     Floor,
+    /// Ours.
     Bedplate,
+    /// Debian's.
     Systemd,
+    /// Debian's.
     S6,
+    /// Debian's.
     Runit,
 }
 
