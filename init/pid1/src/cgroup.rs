@@ -349,7 +349,11 @@ impl Cgroups {
             if seen > MAX_GROUPS {
                 break;
             }
-            let procs = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+            let procs = fs::read_to_string(path.join("cgroup.procs"));
+            let procs = procs.unwrap_or_else(|cause| {
+                self.unknown.set(self.unknown.get() || is_want(&cause));
+                String::new()
+            });
             found.extend(
                 procs
                     .lines()
@@ -401,6 +405,14 @@ fn make(path: &Path) -> io::Result<bool> {
             format!("{}: {cause}", path.display()),
         )),
     }
+}
+
+/// Whether PID 1 lacks descriptors or memory. Other groups that cannot be read have no list, as threaded ones.
+fn is_want(cause: &io::Error) -> bool {
+    let wants = [libc::EMFILE, libc::ENFILE, libc::ENOMEM];
+    cause
+        .raw_os_error()
+        .is_some_and(|number| wants.contains(&number))
 }
 
 /// Whether a group was removed, before its file was opened or after.

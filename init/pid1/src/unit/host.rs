@@ -575,7 +575,12 @@ impl Host for NodeHost {
             }
             return usize::from(populated);
         }
-        let processes = self.cgroups.processes(group);
+        let mut processes = self.cgroups.processes(group);
+        if self.cgroups.unknown.get() {
+            // Somebody may have taken PID 1's descriptors. Who is not found now would not hear of the stop at all.
+            raise_open_files();
+            processes = self.cgroups.processes(group);
+        }
         processes
             .iter()
             .filter(|pid| crate::sys::signal::send(**pid, signal))
