@@ -199,8 +199,10 @@ def quiet():
     # Units of the boot that run once may still be on their way out.
     last, same = None, 0
     while same < 10:
-        now = [(unit["name"], unit["sub"]) for unit in control.list()]
-        same = same + 1 if now == last else 0
+        units = control.list()
+        now = [(unit["name"], unit["sub"]) for unit in units]
+        settled = all(unit["active"] in ("active", "inactive", "failed") for unit in units)
+        same = same + 1 if settled and now == last else 0
         last = now
         time.sleep(0.3)
     return control
