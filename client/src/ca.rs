@@ -21,7 +21,7 @@ const ROOT_LIFETIME: Duration = Duration::days(3650);
 /// How long an intermediate lasts: it changes with the machine config.
 const INTERMEDIATE_LIFETIME: Duration = Duration::days(1825);
 /// How long an operator's certificate lasts.
-const ADMIN_LIFETIME: Duration = Duration::days(365);
+const PERSON_LIFETIME: Duration = Duration::days(365);
 /// How long every other certificate lasts; nodes renew theirs in the last third.
 pub const LEAF_LIFETIME: Duration = Duration::days(90);
 
@@ -282,9 +282,14 @@ impl Roots {
         self.get(root)?.new_intermediate(&self.cluster_id, master)
     }
 
-    /// An operator's certificate: a client of node APIs, and of nothing else.
+    /// The certificate of somebody who may do everything at node APIs.
     pub fn admin(&self, name: &str) -> Result<Credentials, Error> {
-        let holder = Holder::new(&self.cluster_id, Purpose::Admin, name);
+        self.person(Purpose::Admin, name)
+    }
+
+    /// A person's certificate: a client of node APIs, and of nothing else.
+    pub fn person(&self, purpose: Purpose, name: &str) -> Result<Credentials, Error> {
+        let holder = Holder::new(&self.cluster_id, purpose, name);
         self.get(Root::NodeApi)?.issue(&Identity {
             holder,
             addresses: Vec::new(),
@@ -329,8 +334,8 @@ fn leaf_params(identity: &Identity) -> Result<CertificateParams, Error> {
     if Holder::from_uri(&uri).as_ref() != Some(holder) {
         return Err(Error::Name(holder.name.clone()));
     }
-    let lifetime = if holder.purpose == Purpose::Admin {
-        ADMIN_LIFETIME
+    let lifetime = if holder.purpose.is_person() {
+        PERSON_LIFETIME
     } else {
         LEAF_LIFETIME
     };

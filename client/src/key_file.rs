@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// Mode of a file that holds a key or a token.
@@ -10,12 +10,26 @@ pub const SECRET: u32 = 0o600;
 /// Mode of a file that anyone may read.
 pub const PUBLIC: u32 = 0o644;
 
+/// Whose a file is to be; `None` leaves what the kernel gives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// User number.
+    pub user: Option<u32>,
+    /// Group number.
+    pub group: Option<u32>,
+}
+
 /// Writes a new file beside the old one, syncs it, and renames it over. Never is there a moment in which
 /// the content can be read with more rights than `mode` gives.
 pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    write_for(path, content, mode, Owner::default())
+}
+
+/// The same for somebody else, whose it is from the first moment it is there.
+pub fn write_for(path: &Path, content: &[u8], mode: u32, owner: Owner) -> io::Result<()> {
     let temporary = temporary_name(path)?;
-    let written =
-        write_new(&temporary, content, mode).and_then(|()| std::fs::rename(&temporary, path));
+    let written = write_new(&temporary, content, mode, owner)
+        .and_then(|()| std::fs::rename(&temporary, path));
     if let Err(error) = written {
         // The first error is the one to tell.
         let _ = std::fs::remove_file(&temporary);
@@ -43,7 +57,7 @@ fn temporary_name(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(hidden))
 }
 
-fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+fn write_new(path: &Path, content: &[u8], mode: u32, owner: Owner) -> io::Result<()> {
     // What an earlier process of the same number left behind.
     let _ = std::fs::remove_file(path);
     let mut file = OpenOptions::new()
@@ -54,6 +68,9 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     // The umask may have taken bits away.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(content)?;
+    if owner != Owner::default() {
+        fchown(&file, owner.user, owner.group)?;
+    }
     file.sync_all()
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures_util::stream::Stream;
 use spec_api::{
-    ConfigView, EtcdMember, LogEntry, LogQuery, NodeStatus, RunEvent, RunRequest, Unit,
+    ConfigChange, ConfigEntry, ConfigRequest, ConfigRollback, ConfigView, EtcdMember, LogEntry,
+    LogQuery, NetworkView, NodeStatus, RunEvent, RunRequest, Unit,
 };
 
 pub use crate::http::Error;
@@ -16,6 +17,9 @@ use crate::trust::Purpose;
 
 /// How long starting or stopping a unit may take to be accepted.
 const UNIT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long taking up a config may last.
+const CONFIG_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// Which node, and as whom.
 #[derive(Clone)]
@@ -139,6 +143,37 @@ impl NodeClient {
         self.http.get("/v1/config").await
     }
 
+    /// `POST /v1/config`: another config is taken up, tried, kept for the next boot, or only compared.
+    pub async fn apply_config(&self, request: &ConfigRequest) -> Result<ConfigChange, Error> {
+        self.http
+            .post_within("/v1/config", request, CONFIG_TIMEOUT)
+            .await
+    }
+
+    /// `POST /v1/config/confirm`: the config on trial stays.
+    pub async fn confirm_config(&self, number: u64) -> Result<ConfigChange, Error> {
+        self.http
+            .post(&format!("/v1/config/confirm?number={number}"), &())
+            .await
+    }
+
+    /// `POST /v1/config/rollback`.
+    pub async fn roll_back_config(&self, request: &ConfigRollback) -> Result<ConfigChange, Error> {
+        self.http
+            .post_within("/v1/config/rollback", request, CONFIG_TIMEOUT)
+            .await
+    }
+
+    /// `GET /v1/config/history`.
+    pub async fn config_history(&self) -> Result<Vec<ConfigEntry>, Error> {
+        self.http.get("/v1/config/history").await
+    }
+
+    /// `GET /v1/network`.
+    pub async fn network(&self) -> Result<NetworkView, Error> {
+        self.http.get("/v1/network").await
+    }
+
     /// `POST /v1/reboot`.
     pub async fn reboot(&self) -> Result<(), Error> {
         self.http
@@ -204,7 +239,8 @@ fn query_string(query: &LogQuery) -> String {
 pub mod blocking {
     use futures_util::StreamExt;
     use spec_api::{
-        ConfigView, EtcdMember, LogEntry, LogQuery, NodeStatus, RunEvent, RunRequest, Unit,
+        ConfigChange, ConfigEntry, ConfigRequest, ConfigRollback, ConfigView, EtcdMember, LogEntry,
+        LogQuery, NetworkView, NodeStatus, RunEvent, RunRequest, Unit,
     };
 
     use super::{Error, Target};
@@ -328,6 +364,31 @@ pub mod blocking {
         /// `GET /v1/config`.
         pub fn config(&self) -> Result<ConfigView, Error> {
             self.block_on(self.client.config())
+        }
+
+        /// `POST /v1/config`.
+        pub fn apply_config(&self, request: &ConfigRequest) -> Result<ConfigChange, Error> {
+            self.block_on(self.client.apply_config(request))
+        }
+
+        /// `POST /v1/config/confirm`.
+        pub fn confirm_config(&self, number: u64) -> Result<ConfigChange, Error> {
+            self.block_on(self.client.confirm_config(number))
+        }
+
+        /// `POST /v1/config/rollback`.
+        pub fn roll_back_config(&self, request: &ConfigRollback) -> Result<ConfigChange, Error> {
+            self.block_on(self.client.roll_back_config(request))
+        }
+
+        /// `GET /v1/config/history`.
+        pub fn config_history(&self) -> Result<Vec<ConfigEntry>, Error> {
+            self.block_on(self.client.config_history())
+        }
+
+        /// `GET /v1/network`.
+        pub fn network(&self) -> Result<NetworkView, Error> {
+            self.block_on(self.client.network())
         }
 
         /// `POST /v1/reboot`.

@@ -236,6 +236,16 @@ pub fn client_config(own: Option<(&str, &str)>, server: &Server) -> Result<Clien
     Ok(config)
 }
 
+/// A client of servers of others, which are known by a name in their certificate (RFC 9525): the caller names it with
+/// each connection. It has no certificate of its own.
+pub fn named_client_config<S: AsRef<str>>(roots: &[S]) -> Result<ClientConfig, Error> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(trust_store(roots)?)
+        .with_no_client_auth();
+    Ok(config)
+}
+
 /// Makes ring the process's provider, for libraries that ask for one. Call it first in `main`.
 pub fn install_provider() {
     // An error means that one is installed already.

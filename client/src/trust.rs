@@ -54,8 +54,12 @@ impl fmt::Display for Root {
 pub enum Purpose {
     /// A node's API server.
     Node,
-    /// An operator, at node APIs only.
+    /// A person who may do everything, at node APIs only.
     Admin,
+    /// A person who acts on what runs, at node APIs only.
+    Operator,
+    /// A person who looks, at node APIs only.
+    Reader,
     /// An etcd member towards its peers.
     EtcdPeer,
     /// An etcd member's client port; also a client, because etcd's JSON gateway calls its own port.
@@ -68,9 +72,11 @@ pub enum Purpose {
 
 impl Purpose {
     /// All purposes.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Node,
         Self::Admin,
+        Self::Operator,
+        Self::Reader,
         Self::EtcdPeer,
         Self::EtcdServer,
         Self::EtcdClient,
@@ -82,6 +88,8 @@ impl Purpose {
         match self {
             Self::Node => "node",
             Self::Admin => "admin",
+            Self::Operator => "operator",
+            Self::Reader => "reader",
             Self::EtcdPeer => "etcd-peer",
             Self::EtcdServer => "etcd-server",
             Self::EtcdClient => "etcd-client",
@@ -92,11 +100,16 @@ impl Purpose {
     /// The root under which it is valid.
     pub fn root(self) -> Root {
         match self {
-            Self::Node | Self::Admin => Root::NodeApi,
+            Self::Node | Self::Admin | Self::Operator | Self::Reader => Root::NodeApi,
             Self::EtcdPeer => Root::EtcdPeer,
             Self::EtcdServer | Self::EtcdClient => Root::EtcdClient,
             Self::Master => Root::Cluster,
         }
+    }
+
+    /// Whether the holder is a person.
+    pub fn is_person(self) -> bool {
+        matches!(self, Self::Admin | Self::Operator | Self::Reader)
     }
 
     /// Whether the holder may be a TLS server.

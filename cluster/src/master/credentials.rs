@@ -77,8 +77,8 @@ pub(super) fn renew(config: &Config, files: &Files) -> Result<Own, Error> {
         )?;
     }
     let stores = [
-        ("peer-roots.crt", &config.trust.etcd_peer),
-        ("client-roots.crt", &config.trust.etcd_client),
+        ("peer-roots.crt", &config.trust.etcd_peer.roots),
+        ("client-roots.crt", &config.trust.etcd_client.roots),
     ];
     for (name, roots) in stores {
         let bundle: String = roots.iter().map(Pem::as_str).collect();

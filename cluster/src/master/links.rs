@@ -45,13 +45,13 @@ impl Links {
                 let shown = Some((own.master.certificate.as_str(), own.master.key.as_str()));
                 Http::new(
                     address,
-                    &server(roots(&config.trust.cluster), Purpose::Master),
+                    &server(roots(&config.trust.cluster.roots), Purpose::Master),
                     shown,
                 )
             };
             let etcd = Http::new(
                 SocketAddr::new(master.address, port::ETCD_CLIENT),
-                &server(roots(&config.trust.etcd_client), Purpose::EtcdServer),
+                &server(roots(&config.trust.etcd_client.roots), Purpose::EtcdServer),
                 Some((own.etcd.certificate.as_str(), own.etcd.key.as_str())),
             )?;
             let link = Link {

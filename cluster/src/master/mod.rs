@@ -28,7 +28,7 @@ use client::serve::{Limits, listen, serve};
 use client::tls::{self, Clients, ServerKey};
 use client::trust::Purpose;
 use hyper_util::service::TowerToHyperService;
-use spec_config::{Config, Pem};
+use spec_config::{Config, Hidden, Pem};
 use spec_layout::{path, port};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -136,7 +136,8 @@ async fn work() -> Result<(), Error> {
         reason,
     };
     let bytes = std::fs::read(path::MACHINE_CONFIG).map_err(|error| refuse(error.to_string()))?;
-    let config = Config::parse_bytes(&bytes).map_err(|error| refuse(error.to_string()))?;
+    let config =
+        Config::parse_bytes(&bytes, Hidden::Refuse).map_err(|error| refuse(error.to_string()))?;
     Master::start(config, Places::of_this_machine())
         .await?
         .run()
@@ -214,6 +215,7 @@ impl Master {
                 .config
                 .trust
                 .cluster
+                .roots
                 .iter()
                 .map(Pem::to_string)
                 .collect(),

@@ -10,7 +10,9 @@ use client::ca::Roots;
 use client::trust::Root;
 use image::tool::Tools;
 use spec_api::ClusterView;
-use spec_config::{Cluster, Issuer, Issuers, Network, Node, Role, Secret, Trust};
+use spec_config::{
+    Cluster, Issuer, Issuers, Network, Node, Role, Schema, Secret, Trust, TrustStore,
+};
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinHandle;
 
@@ -22,14 +24,14 @@ pub(super) fn cluster(addresses: &[&str]) -> Vec<Config> {
     let id = "00112233445566778899aabbccddeeff";
     let roots = Roots::new(id).unwrap();
     let pem = |root| {
-        vec![
+        TrustStore::from(vec![
             roots
                 .get(root)
                 .unwrap()
                 .certificate_pem()
                 .parse::<Pem>()
                 .unwrap(),
-        ]
+        ])
     };
     let masters: Vec<spec_config::Master> = (1..)
         .zip(addresses)
@@ -47,17 +49,19 @@ pub(super) fn cluster(addresses: &[&str]) -> Vec<Config> {
             }
         };
         Config {
+            schema: Schema,
             cluster: Cluster {
                 id: id.parse().unwrap(),
                 name: "dev".parse().unwrap(),
                 masters: masters.clone(),
-                join_token: Some(Secret::new("join-token-of-the-test")),
+                join_token: Secret::new("join-token-of-the-test"),
             },
             node: Node {
                 hostname: master.name.clone(),
                 roles: vec![Role::Master],
             },
             network: Network::default(),
+            time: spec_config::Time::default(),
             trust: Trust {
                 node_api: pem(Root::NodeApi),
                 etcd_peer: pem(Root::EtcdPeer),

@@ -280,16 +280,17 @@ fn machine_config(
             })
         })
         .collect();
-    let root = |root: Root| -> Result<Vec<spec_config::Pem>> {
+    let root = |root: Root| -> Result<spec_config::TrustStore> {
         let authority = roots.get(root).map_err(trust_failed)?;
-        Ok(vec![parsed(authority.certificate_pem())?])
+        Ok(vec![parsed(authority.certificate_pem())?].into())
     };
     let config = Config {
+        schema: spec_config::Schema,
         cluster: Cluster {
             id: parsed(&identity.cluster_id)?,
             name: parsed(&identity.name)?,
             masters: masters?,
-            join_token: Some(Secret::new(join_token)),
+            join_token: Secret::new(join_token),
         },
         node: spec_config::Node {
             hostname: parsed(&member.name)?,
@@ -300,6 +301,7 @@ fn machine_config(
             },
         },
         network: network(member)?,
+        time: spec_config::Time::default(),
         trust: Trust {
             node_api: root(Root::NodeApi)?,
             etcd_peer: root(Root::EtcdPeer)?,
@@ -320,6 +322,7 @@ fn machine_config(
 fn network(member: &NodeIdentity) -> Result<Network> {
     Ok(Network {
         nameservers: Vec::new(),
+        resolver: spec_config::Resolver::default(),
         links: vec![Link {
             matches: LinkMatch {
                 mac: Some(parsed(&member.mac)?),
@@ -336,6 +339,7 @@ fn network(member: &NodeIdentity) -> Result<Network> {
                 via: Some(GATEWAY.into()),
                 metric: None,
             }],
+            ..Link::default()
         }],
     })
 }

@@ -1,10 +1,17 @@
 //! The types of the node API, version 1 (`/v1/...` on [`spec_layout`'s port] with mutual TLS).
 
+mod config;
+mod network;
 mod run;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use config::{
+    ConfigChange, ConfigEntry, ConfigMode, ConfigOutcome, ConfigRequest, ConfigRollback,
+    ConfigTrial, ConfigView, MAX_TRIAL_SECONDS,
+};
+pub use network::{AddressView, LeaseView, LinkView, NetworkView, RouteView};
 pub use run::{OutputStream, RunEnd, RunEvent, RunOutput, RunRequest, RunStarted};
 
 /// `GET /v1/status`.
@@ -145,17 +152,6 @@ pub struct LogQuery {
     pub boot: Option<String>,
     /// Only entries of this syslog priority or a more urgent one.
     pub priority: Option<u8>,
-}
-
-/// `GET /v1/config`: the machine config without its secrets.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ConfigView {
-    /// `ok`, `missing` or `invalid`.
-    pub config: String,
-    /// Where it came from, or what is wrong with it.
-    pub message: Option<String>,
-    /// The TOML document without join token and issuers.
-    pub document: Option<String>,
 }
 
 /// What the cluster program of a master tells the node API: one JSON document per connection to its socket.

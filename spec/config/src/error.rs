@@ -1,14 +1,22 @@
 //! [`Error`]: what is wrong with a document, with line and column.
 
 use std::fmt;
+use std::str::Utf8Error;
+
+use serde::Serialize;
+
+use crate::MAX_DOCUMENT;
+use crate::place::Places;
 
 /// One problem of a document.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Line, from 1.
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
+    /// Key path of the value, such as `network.links[2].mtu`, where it is known.
+    pub field: Option<String>,
     /// What is wrong and what to do.
     pub message: String,
 }
@@ -57,12 +65,38 @@ impl Problem {
         Self {
             line,
             column,
+            field: None,
             message: message.into(),
         }
     }
 }
 
+/// The refusal of a document of so many bytes.
+pub(crate) fn too_large(bytes: usize) -> Error {
+    let message =
+        format!("the document has {bytes} bytes or more; at most {MAX_DOCUMENT} are read");
+    Error::at("", 0, message)
+}
+
+/// The refusal of a document that is no text.
+pub(crate) fn not_utf8(bytes: &[u8], error: Utf8Error) -> Error {
+    let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
+    let valid = String::from_utf8_lossy(valid);
+    let message = "not UTF-8; write the machine config as UTF-8 text";
+    Error::at(&valid, valid.len(), message)
+}
+
 impl Error {
+    /// One problem of the value at a key path of `text`.
+    pub fn of_field(text: &str, path: impl Into<String>, message: impl Into<String>) -> Self {
+        let path = path.into();
+        let mut problem = Problem::at(text, Places::of(text).offset(&path), message);
+        problem.field = Some(path);
+        Self {
+            problems: vec![problem],
+        }
+    }
+
     /// One problem at a byte offset of `text`.
     pub(crate) fn at(text: &str, offset: usize, message: impl Into<String>) -> Self {
         Self {

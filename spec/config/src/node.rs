@@ -23,21 +23,18 @@ pub struct NodeConfig {
     /// All masters.
     pub masters: Vec<Master>,
     /// What it shows when it asks a master for a certificate.
-    #[serde(serialize_with = "Secret::serialize_exposed")]
-    pub join_token: Option<Secret>,
+    pub join_token: Secret,
     /// Roots `node-api`.
     pub node_api_roots: Vec<Pem>,
     /// Roots `cluster`: whom it joins at.
     pub cluster_roots: Vec<Pem>,
     /// The intermediate under `node-api`, on masters.
     pub issuer: Option<Issuer>,
-    /// The machine config without its secrets.
-    pub document: String,
 }
 
 impl NodeConfig {
     /// The part of this config.
-    pub fn of(config: &Config) -> Result<Self, crate::Error> {
+    pub fn of(config: &Config) -> Self {
         let links = config
             .network
             .links
@@ -54,22 +51,21 @@ impl NodeConfig {
                 .own_master()
                 .is_none_or(|master| master.address != *ip)
         }));
-        Ok(Self {
+        Self {
             cluster_id: config.cluster.id.clone(),
             hostname: config.node.hostname.clone(),
             roles: config.node.roles.clone(),
             addresses,
             masters: config.cluster.masters.clone(),
             join_token: config.cluster.join_token.clone(),
-            node_api_roots: config.trust.node_api.clone(),
-            cluster_roots: config.trust.cluster.clone(),
+            node_api_roots: config.trust.node_api.roots.clone(),
+            cluster_roots: config.trust.cluster.roots.clone(),
             issuer: config
                 .trust
                 .issuers
                 .as_ref()
                 .map(|issuers| issuers.node_api.clone()),
-            document: config.without_secrets().to_toml()?,
-        })
+        }
     }
 
     /// Whether this node has the role.

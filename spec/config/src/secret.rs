@@ -2,10 +2,15 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-/// A secret string. It can be read only by [`Secret::expose`], so every place that does is found by name.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+/// What a view shows where a secret is.
+pub const HIDDEN: &str = "(hidden)";
+
+/// A secret string. It can be read only by [`Secret::expose`], so every place that does is found by name. Written by
+/// serde as it is: a document with secrets is itself secret, and what is shown is made by [`crate::Config::masked`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Secret(String);
 
@@ -20,23 +25,9 @@ impl Secret {
         &self.0
     }
 
-    /// Writes the text: only for a document that is itself secret.
-    pub(crate) fn serialize_exposed<S: Serializer>(
-        secret: &Option<Self>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match secret {
-            Some(secret) => serializer.serialize_some(&secret.0),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    /// The same for one that is always there.
-    pub(crate) fn serialize_exposed_whole<S: Serializer>(
-        secret: &Self,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&secret.0)
+    /// Puts [`HIDDEN`] in its place.
+    pub(crate) fn mask(&mut self) {
+        HIDDEN.clone_into(&mut self.0);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::{BootFacts, Config, ConfigState, Destination, Role};
+use crate::{BootFacts, Config, ConfigState, Destination, HIDDEN, Hidden, Role};
 
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\\nAAAA{}\\n-----END CERTIFICATE-----\\n";
 
@@ -10,7 +10,7 @@ fn certificate(name: &str) -> String {
     CERTIFICATE.replace("{}", name)
 }
 
-fn master() -> String {
+pub(crate) fn master() -> String {
     let mut text = String::from(
         r#"schema = 1
 [cluster]
@@ -85,7 +85,7 @@ fn a_document_without_network_means_dhcp_everywhere() {
 #[test]
 fn no_view_shows_a_secret() {
     let config = Config::parse(&master()).unwrap();
-    let public = config.without_secrets().to_toml().unwrap();
+    let public = config.masked().to_toml().unwrap();
     for view in [format!("{config:?}"), public] {
         assert!(
             !view.contains("hush") && !view.contains("join-token-of-the-test"),
@@ -95,9 +95,29 @@ fn no_view_shows_a_secret() {
 }
 
 #[test]
+fn a_shown_config_can_be_edited_and_given_back() {
+    let config = Config::parse(&master()).unwrap();
+    let shown = config.masked().to_toml().unwrap();
+    let back = Config::parse_with(&shown, Hidden::From(&config)).unwrap();
+    assert_eq!(back, config);
+    let kept = Config::parse_with(&shown, Hidden::Keep).unwrap();
+    assert_eq!(kept.cluster.join_token.expose(), HIDDEN);
+    let said = problems(&shown);
+    assert_eq!(said.matches("is hidden and there is no config").count(), 5);
+}
+
+#[test]
+fn a_problem_names_its_field() {
+    let text = master().replace("mtu = 1500", "mtu = 1");
+    let error = Config::parse(&text).unwrap_err();
+    let field = error.problems[0].field.as_deref();
+    assert_eq!(field, Some("network.links[0].mtu"));
+}
+
+#[test]
 fn the_node_apis_part_has_its_own_issuer_and_no_other() {
     let config = Config::parse(&master()).unwrap();
-    let part = crate::NodeConfig::of(&config).unwrap();
+    let part = crate::NodeConfig::of(&config);
     assert_eq!(part.addresses.len(), 2);
     assert!(
         part.issuer
@@ -166,7 +186,7 @@ fn values_are_refused_with_their_place() {
             "not a destination",
         ),
         ("mtu = 1500", "mtu = 576", "16:7", "outside 1280 to 65535"),
-        ("\"10.77.0.1\" }]", "\"0.0.0.0\" }]", "17:11", "next hop"),
+        ("\"10.77.0.1\" }]", "\"0.0.0.0\" }]", "17:35", "next hop"),
         (
             "match = { mac = \"52:54:00:00:00:01\" }",
             "match = {}",
@@ -257,6 +277,26 @@ fn what_does_not_hold_together_is_refused() {
 }
 
 #[test]
+fn time_servers_are_addresses_or_names() {
+    let with = |servers: &str| {
+        master().replace(
+            "[trust]\n",
+            &format!("[time]\nservers = {servers}\n[trust]\n"),
+        )
+    };
+    let config = Config::parse(&with(r#"["10.0.0.1", "fd00::1", "ntp.example.org"]"#)).unwrap();
+    assert_eq!(config.time.servers.len(), 3);
+    for (bad, reason) in [
+        (r#"["-a.b"]"#, "neither an address nor a domain name"),
+        (r#"["a", "a"]"#, "time server a stands twice"),
+        (r#"["1","2","3","4","5","6","7","8","9"]"#, "at most 8"),
+    ] {
+        let said = problems(&with(bad));
+        assert!(said.contains(reason), "{bad}: {said}");
+    }
+}
+
+#[test]
 fn missing_roots_are_named() {
     let text = master().replacen(&format!("[\"{}\"]", certificate("etcd_peer")), "[]", 1);
     assert!(problems(&text).contains("`trust.etcd_peer.roots` has 0 entries"));
@@ -277,7 +317,7 @@ fn a_ten_megabyte_document_is_refused_unread() {
     let text = "#".repeat(10 << 20);
     assert!(problems(&text).contains("at most 262144 are read"));
     assert!(
-        Config::parse_bytes(text.as_bytes())
+        Config::parse_bytes(text.as_bytes(), Hidden::Refuse)
             .unwrap_err()
             .to_string()
             .contains("at most")
@@ -286,7 +326,7 @@ fn a_ten_megabyte_document_is_refused_unread() {
 
 #[test]
 fn bytes_that_are_not_text_are_refused_with_their_place() {
-    let error = Config::parse_bytes(b"schema = 1\nname = \"\xff\"").unwrap_err();
+    let error = Config::parse_bytes(b"schema = 1\nname = \"\xff\"", Hidden::Refuse).unwrap_err();
     assert!(error.to_string().starts_with("2:9: not UTF-8"), "{error}");
 }
 
@@ -319,7 +359,7 @@ fn boot_facts_without_a_config_say_so() {
 proptest! {
     #[test]
     fn any_bytes_are_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
-        prop_assert!(Config::parse_bytes(&bytes).is_err());
+        prop_assert!(Config::parse_bytes(&bytes, Hidden::Refuse).is_err());
     }
 
     #[test]
@@ -327,7 +367,7 @@ proptest! {
         let mut bytes = master().into_bytes();
         let offset = offset % bytes.len();
         if cut { bytes.truncate(offset) } else { bytes[offset] = byte }
-        if let Err(error) = Config::parse_bytes(&bytes) {
+        if let Err(error) = Config::parse_bytes(&bytes, Hidden::Refuse) {
             prop_assert!(error.problems.iter().all(|p| p.line >= 1 && p.column >= 1));
         }
     }

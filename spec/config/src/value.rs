@@ -13,7 +13,7 @@ pub struct InvalidValue(pub String);
 
 /// Gives a text-like type `Display`, `TryFrom<String>`, `Into<String>` and `as_str`.
 macro_rules! text_value {
-    ($name:ident) => {
+    ($name:ident, $pattern:expr) => {
         impl $name {
             /// The text.
             pub fn as_str(&self) -> &str {
@@ -25,13 +25,23 @@ macro_rules! text_value {
                 f.write_str(&self.0)
             }
         }
-        string_form!($name);
+        string_form!($name, $pattern);
     };
 }
 
-/// Lets serde carry a type as its text.
+/// Lets serde carry a type as its text; the JSON Schema gets `pattern`, a regular expression of what most such texts
+/// look like.
 macro_rules! string_form {
-    ($name:ident) => {
+    ($name:ident, $pattern:expr) => {
+        #[cfg(feature = "schema")]
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "pattern": $pattern })
+            }
+        }
         impl TryFrom<String> for $name {
             type Error = InvalidValue;
             fn try_from(text: String) -> Result<Self, InvalidValue> {
@@ -53,12 +63,14 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("{short:?}{more}")
 }
 
+pub(crate) use string_form;
+
 /// A cluster id: 32 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ClusterId(String);
 
-text_value!(ClusterId);
+text_value!(ClusterId, "^[0-9a-f]{32}$");
 
 impl FromStr for ClusterId {
     type Err = InvalidValue;
@@ -81,7 +93,7 @@ impl FromStr for ClusterId {
 #[serde(try_from = "String", into = "String")]
 pub struct Hostname(String);
 
-text_value!(Hostname);
+text_value!(Hostname, "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$");
 
 impl FromStr for Hostname {
     type Err = InvalidValue;
@@ -96,6 +108,32 @@ impl FromStr for Hostname {
         }
         Err(InvalidValue(format!(
             "{} is not a host name: 1 to 63 of a-z, 0-9 and inner hyphens, not `localhost`",
+            quoted(text)
+        )))
+    }
+}
+
+/// A domain name of one label or more, lower case, without a dot at its end (RFC 1123, section 2.1; underscores as in
+/// RFC 8552).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DomainName(String);
+
+text_value!(DomainName, "^[a-z0-9_-]{1,63}(\\.[a-z0-9_-]{1,63})*$");
+
+impl FromStr for DomainName {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let known = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+        let label = |label: &str| {
+            let edges = !label.starts_with('-') && !label.ends_with('-');
+            (1..=63).contains(&label.len()) && label.bytes().all(known) && edges
+        };
+        if text.len() <= 253 && text.split('.').all(label) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(InvalidValue(format!(
+            "{} is not a domain name: labels of 1 to 63 of a-z, 0-9, _ and inner hyphens, with dots between them",
             quoted(text)
         )))
     }
@@ -127,7 +165,7 @@ impl Role {
     }
 }
 
-string_form!(Role);
+string_form!(Role, "^(master|agent|public-agent)$");
 
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -160,7 +198,7 @@ pub struct Address {
     pub prefix: u8,
 }
 
-string_form!(Address);
+string_form!(Address, "^[0-9a-fA-F.:]+/[0-9]{1,3}$");
 
 impl Address {
     /// Whether `other` is inside this network.
@@ -213,7 +251,7 @@ impl FromStr for Address {
 #[serde(try_from = "String", into = "String")]
 pub struct Mac(pub [u8; 6]);
 
-string_form!(Mac);
+string_form!(Mac, "^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$");
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -246,12 +284,37 @@ impl FromStr for Mac {
     }
 }
 
+/// Name of a link to make: what the kernel, its sysctls and its command line take for a name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LinkName(String);
+
+text_value!(LinkName, "^[A-Za-z0-9._-]{1,15}$");
+
+impl FromStr for LinkName {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        const TAKEN: [&str; 6] = [".", "..", "lo", "all", "default", "bonding_masters"];
+        let known = text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        let number = text.bytes().all(|byte| byte.is_ascii_digit());
+        if (1..=15).contains(&text.len()) && known && !number && !TAKEN.contains(&text) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(InvalidValue(format!(
+            "{} is not a name for a link: 1 to 15 of A-Z, a-z, 0-9, `.`, `_` and `-`, not a number and not `lo`, `all` or `default`",
+            quoted(text)
+        )))
+    }
+}
+
 /// Certificates in PEM. Only the frame is checked here; who uses them reads them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pem(String);
 
-text_value!(Pem);
+text_value!(Pem, "^\\s*-----BEGIN CERTIFICATE-----");
 
 impl FromStr for Pem {
     type Err = InvalidValue;

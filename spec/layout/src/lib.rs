@@ -3,6 +3,7 @@
 //! Everything here is expensive to change once a fleet runs it, so each on-disk thing carries a version.
 //! Pure: no I/O, no syscalls.
 
+pub mod address;
 pub mod boot_report;
 pub mod command_line;
 pub mod disk;

@@ -392,6 +392,16 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_of_links_finds_its_module_by_the_kernels_request() {
+        let alias = "alias rtnl-link-bond bonding\nalias rtnl-link-vlan 8021q\n";
+        let index = Index::parse("net/8021q.ko:\nnet/bonding.ko:\n", alias, "", "").unwrap();
+        assert_eq!(index.matching("rtnl-link-bond"), ["bonding"]);
+        assert_eq!(index.matching("rtnl-link-vlan"), ["8021q"]);
+        assert_eq!(order(&index, "8021q"), ["8021q"]);
+        assert!(index.matching("rtnl-link-dummy").is_empty());
+    }
+
+    #[test]
     fn a_bus_may_be_a_pattern_and_the_order_is_the_files() {
         let alias = "alias virtio:d1v* first\nalias v*:d1* second\nalias pci:v1* other\nalias virtio:d1* third\n";
         let index = Index::parse("", alias, "", "").unwrap();

@@ -16,6 +16,11 @@ pub const ISOLATION_ALLOWED: &str = "/usr/lib/bedplate/isolation-allowed";
 /// package's; a space between.
 pub const PACKAGES: &str = "/usr/lib/bedplate/packages";
 
+/// There once the clock agrees with a time server, as systemd-timesyncd's.
+pub const TIME_SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
+/// The time servers of the machine config, `spec_config::Time` as JSON (0644): what the time service reads.
+pub const TIME_CONFIG: &str = "/run/bedplate/time.json";
+
 /// Folder of what is ours at run time.
 pub const RUN: &str = "/run/bedplate";
 /// A folder, a file and devices that nobody can open: what InaccessiblePaths= shows.
@@ -46,10 +51,22 @@ pub const SYSTEM_CREDENTIALS: &str = "/run/credentials/@system";
 pub const MACHINE_CONFIG: &str = "/run/bedplate/machine.toml";
 /// The network part of the machine config, `spec_config::Network` as JSON (0644): what the network service reads.
 pub const NETWORK_CONFIG: &str = "/run/bedplate/network.json";
-/// Folder of the network service: leases and [`RESOLV_CONF`].
+/// Where the keeper of the machine config answers the node API (one JSON line each way; its group only).
+pub const CONFIG_SOCKET: &str = "/run/bedplate/config.sock";
+/// The config on trial and when it goes back (0600): how a trial outlives its keeper.
+pub const CONFIG_TRIAL: &str = "/run/bedplate/config-trial.json";
+/// There while a machine config is being taken up: what the programs of the node work by is not known.
+pub const CONFIG_CHANGING: &str = "/run/bedplate/config-changing.json";
+/// SHA-256 of the machine config that the platform offered at this boot, a JSON string or null.
+pub const CONFIG_OFFER: &str = "/run/bedplate/config-offer.json";
+/// Folder of the network service: leases, [`NETWORK_VIEW`], [`RESOLV_CONF`] and [`RESOLVER_CONFIG`].
 pub const NETWORK_RUN: &str = "/run/bedplate/network";
-/// Name servers in use; `/etc/resolv.conf` links to it.
+/// What the network service knows, `spec_api::NetworkView` as JSON (0644).
+pub const NETWORK_VIEW: &str = "/run/bedplate/network/state.json";
+/// resolv.conf(5), which names [`crate::address::RESOLVER`]; `/etc/resolv.conf` links to it.
 pub const RESOLV_CONF: &str = "/run/bedplate/network/resolv.conf";
+/// What the node's resolver works by, `spec_config::Resolver` as JSON (0644): upstreams of the config and the leases.
+pub const RESOLVER_CONFIG: &str = "/run/bedplate/network/resolver.json";
 /// Folder of the journal's entries before and without a disk.
 pub const JOURNAL_VOLATILE: &str = "/run/log/bedplate";
 /// Folder of the journal's entries on the state partition.
@@ -79,7 +96,8 @@ pub const ETCD_DATA: &str = "/var/lib/etcd";
 
 /// Mount point of the state partition; `/var` is its folder `var`.
 pub const STATE: &str = "/state";
-/// The last machine config that held, one file per schema version (`1.toml`, 0600).
+/// Machine configs: `history/NUMBER.toml` (0600) with a record each, and links to the one in force, one per schema
+/// version (`1.toml`), and to the one for the next boot (`next`).
 pub const STATE_CONFIG: &str = "/state/config";
 /// `layout_version` of the state partition: decimal and a line feed.
 pub const STATE_LAYOUT: &str = "/state/layout_version";
