@@ -25,6 +25,13 @@ pub(crate) fn status(status: &str) {
     send(&format!("STATUS={}", one_line(status)));
 }
 
+/// Says that the service reads its config anew; [`ready`] says that it has.
+pub(crate) fn reloading() {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let microseconds = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;
+    send(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"));
+}
+
 /// Says that the service begins to end.
 pub(crate) fn stopping() {
     send("STOPPING=1");

@@ -72,13 +72,22 @@ const LOOK: Rights = Rights {
 };
 
 /// Units whose main process is root behind walls, and what each may ask.
-const UNITS: &[(&str, Rights)] = &[(
-    // Devices come and go, one of them the power button.
-    "bedplate-device.service",
-    Rights {
-        kinds: &[Right::Read, Right::Devices, Right::Shutdown],
-    },
-)];
+const UNITS: &[(&str, Rights)] = &[
+    (
+        // Devices come and go, one of them the power button.
+        "bedplate-device.service",
+        Rights {
+            kinds: &[Right::Read, Right::Devices, Right::Shutdown],
+        },
+    ),
+    (
+        // Whoever's part of the machine config changed reads it anew.
+        "bedplate-config.service",
+        Rights {
+            kinds: &[Right::Read, Right::Reload],
+        },
+    ),
+];
 
 /// Users besides root, and what each may ask.
 pub(super) const USERS: &[(&str, Rights)] = &[(

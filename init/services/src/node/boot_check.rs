@@ -81,7 +81,7 @@ fn config_applied() -> Result<(), String> {
     judge_config(
         facts.config,
         facts.message.as_deref(),
-        Path::new(&config::last_good()).exists(),
+        config::in_force().exists(),
     )
 }
 

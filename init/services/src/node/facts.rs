@@ -4,7 +4,9 @@
 use std::fs::File;
 use std::io::Read;
 use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
 
+use rustix::time::{ClockId, clock_gettime};
 use spec_api::NodeStatus;
 use spec_config::BootFacts;
 use spec_layout::boot_report::BootReport;
@@ -21,6 +23,21 @@ pub(super) fn small_file(path: &str) -> String {
         let _ = file.take(MAX_FILE).read_to_end(&mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Microseconds since the epoch.
+pub(super) fn realtime_us() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    })
+}
+
+/// CLOCK_BOOTTIME.
+pub(super) fn boottime() -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// What became of the machine config.

@@ -118,13 +118,10 @@ fn keep(folder: &Path, certificate: &str, key: &str) -> io::Result<()> {
 
 /// Asks one master after the other.
 async fn join(config: &NodeConfig, request: &str) -> Result<String, String> {
-    let Some(token) = &config.join_token else {
-        return Err("the config has no join token".to_owned());
-    };
     let asked = JoinRequest {
         cluster_id: config.cluster_id.to_string(),
         name: config.hostname.to_string(),
-        token: token.expose().to_owned(),
+        token: config.join_token.expose().to_owned(),
         node_api: request.to_owned(),
     };
     let mut refusals = Vec::new();
@@ -188,11 +185,10 @@ pub(super) mod tests {
                 name: "gone".parse().unwrap(),
                 address: "127.0.0.9".parse().unwrap(),
             }],
-            join_token: Some(Secret::new("join-token-of-the-test")),
+            join_token: Secret::new("join-token-of-the-test"),
             node_api_roots: pem(Root::NodeApi),
             cluster_roots: pem(Root::Cluster),
             issuer,
-            document: "schema = 1\n".to_owned(),
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! - `node config` runs once at boot, before any unit: finds the machine config, checks it, and gives each
 //!   program the part it needs. It never fails: a node without a config boots and says so.
+//! - `node keep-config` has another config taken up while the node runs.
 //! - `node` serves the node API over mutual TLS.
 //! - `node boot-check` ends when this boot is good by local facts alone.
 
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 
 use crate::logging::{self, Target};
 
-/// Runs one of the three.
+/// Runs one of them.
 pub(crate) fn main(args: &[String]) -> ExitCode {
     match args.first().map(String::as_str) {
         None => {
@@ -27,14 +28,20 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         }
         Some("config") => {
             logging::start("node-config", Target::Stderr);
-            config::run()
+            config::boot()
+        }
+        Some("keep-config") => {
+            logging::start("config", Target::Journal);
+            config::keep()
         }
         Some("boot-check") => {
             logging::start("boot-check", Target::Journal);
             boot_check::run()
         }
         Some(other) => {
-            eprintln!("node {other:?} is not known; one of: node, node config, node boot-check");
+            eprintln!(
+                "node {other:?} is not known; one of: node, node config, node keep-config, node boot-check"
+            );
             ExitCode::from(2)
         }
     }

@@ -18,8 +18,9 @@ use spec_layout::{path, port};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::api::{self, Access, Caller};
+use super::facts;
 use super::identity::{self, pems};
-use super::{api, facts};
 use crate::notify;
 
 /// How often the certificate's age is looked at.
@@ -109,14 +110,22 @@ pub(super) async fn serve_api(
     let clients = Clients {
         roots: pems(&config.node_api_roots),
         cluster_id: config.cluster_id.to_string(),
-        purposes: &[Purpose::Admin],
+        purposes: &[Purpose::Admin, Purpose::Operator, Purpose::Reader],
         anonymous: false,
     };
     let tls = tls::server_config(key, &clients).map_err(std::io::Error::other)?;
     let router = api::router(config);
     serve(listener, tls, Limits::default(), move |peer: Peer| {
-        let operator = peer.holder.map(|holder| holder.name).unwrap_or_default();
-        TowerToHyperService::new(api::for_operator(&router, operator))
+        let (name, access) = peer.holder.map_or((String::new(), None), |holder| {
+            (holder.name, Access::of(holder.purpose))
+        });
+        let address = peer.address;
+        let caller = Caller {
+            name,
+            access,
+            address,
+        };
+        TowerToHyperService::new(api::for_caller(&router, caller))
     })
     .await;
     Ok(())

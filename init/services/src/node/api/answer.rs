@@ -1,6 +1,7 @@
 //! How handlers fail: a status and an [`ApiError`] that says what happened and what to do.
 
 use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use client::control;
@@ -30,11 +31,44 @@ impl Refusal {
         }
     }
 
+    /// Whoever asks may not.
+    pub(super) fn forbidden(error: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::FORBIDDEN,
+            error: error.into(),
+        }
+    }
+
+    /// Not now, or not in this way.
+    pub(super) fn conflict(error: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::CONFLICT,
+            error: error.into(),
+        }
+    }
+
+    /// The node could not.
+    pub(super) fn failed(error: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            error: error.into(),
+        }
+    }
+
     /// A program of this node that is needed does not answer now.
     pub(super) fn unavailable(error: impl Into<String>) -> Self {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
             error: error.into(),
+        }
+    }
+}
+
+impl From<JsonRejection> for Refusal {
+    fn from(rejection: JsonRejection) -> Self {
+        Self {
+            status: rejection.status(),
+            error: rejection.body_text(),
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use axum::Json;
 use spec_api::{
-    ApiError, ConfigView, EtcdMember, LogEntry, NodeStatus, OutputStream, RunEnd, RunEvent,
-    RunOutput, RunRequest, RunStarted, Unit,
+    AddressView, ApiError, ConfigChange, ConfigEntry, ConfigMode, ConfigOutcome, ConfigRequest,
+    ConfigRollback, ConfigTrial, ConfigView, EtcdMember, LeaseView, LinkView, LogEntry,
+    NetworkView, NodeStatus, OutputStream, RouteView, RunEnd, RunEvent, RunOutput, RunRequest,
+    RunStarted, Unit,
 };
+use spec_config::Difference;
 use utoipa::OpenApi;
 use utoipa::openapi::path::{PathItem, Paths};
 
@@ -18,12 +21,25 @@ use super::ROUTES;
         description = "One node of a Bedplate cluster, over mutual TLS."
     ),
     components(schemas(
+        AddressView,
         ApiError,
+        ConfigChange,
+        ConfigEntry,
+        ConfigMode,
+        ConfigOutcome,
+        ConfigRequest,
+        ConfigRollback,
+        ConfigTrial,
         ConfigView,
+        Difference,
         EtcdMember,
+        LeaseView,
+        LinkView,
         LogEntry,
+        NetworkView,
         NodeStatus,
         OutputStream,
+        RouteView,
         RunEnd,
         RunEvent,
         RunOutput,

@@ -1,22 +1,22 @@
-//! Status, config, power, etcd's members and metrics.
+//! Status, power, etcd's members and metrics.
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use axum::{Extension, Json};
 use client::control::Control;
-use spec_api::{ClusterView, ConfigView, EtcdMember, NodeStatus};
+use spec_api::{ClusterView, EtcdMember, NodeStatus};
 use spec_config::Role;
 use spec_layout::path;
 use spec_unit::control::ShutdownAction;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
+use super::Node;
 use super::answer::Refusal;
 use super::units::{connect, show_all};
-use super::{Node, Operator};
 use crate::node::{facts, metrics};
 
 /// The target that is active when this boot is good.
@@ -60,32 +60,19 @@ async fn completion(control: &mut Control, status: &mut NodeStatus) {
     }
 }
 
-/// The machine config without its secrets.
-#[utoipa::path(get, path = "/v1/config", responses((status = 200, body = ConfigView)))]
-pub(super) async fn config(State(node): State<Node>) -> Json<ConfigView> {
-    let facts = facts::boot_facts();
-    let document = Some(node.config.document.clone());
-    Json(ConfigView {
-        config: facts.config.to_string(),
-        message: facts.message,
-        document,
-    })
-}
-
 /// Shuts down in order, then reboots.
 #[utoipa::path(post, path = "/v1/reboot", responses((status = 200, description = "Begun.")))]
-pub(super) async fn reboot(Extension(operator): Extension<Operator>) -> Result<(), Refusal> {
-    shutdown(&operator, ShutdownAction::Reboot).await
+pub(super) async fn reboot() -> Result<(), Refusal> {
+    shutdown(ShutdownAction::Reboot).await
 }
 
 /// Shuts down in order, then powers off.
 #[utoipa::path(post, path = "/v1/poweroff", responses((status = 200, description = "Begun.")))]
-pub(super) async fn poweroff(Extension(operator): Extension<Operator>) -> Result<(), Refusal> {
-    shutdown(&operator, ShutdownAction::Poweroff).await
+pub(super) async fn poweroff() -> Result<(), Refusal> {
+    shutdown(ShutdownAction::Poweroff).await
 }
 
-async fn shutdown(operator: &Operator, action: ShutdownAction) -> Result<(), Refusal> {
-    log::warn!("{} asks for {action:?}", operator.0);
+async fn shutdown(action: ShutdownAction) -> Result<(), Refusal> {
     Ok(connect()?.shutdown(action).await?)
 }
 

@@ -29,7 +29,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::answer::Refusal;
 use super::units::{checked, connect};
-use super::{Node, Operator};
+use super::{Caller, Node};
 use crate::transient::plan::{ThisNode, made_up_name, plan};
 
 /// Most operators who wait for a program at a time: each takes a connection to PID 1.
@@ -46,10 +46,10 @@ const REST: Duration = Duration::from_secs(2);
     responses((status = 200, content_type = "application/x-ndjson", body = RunEvent)))]
 pub(super) async fn run(
     State(node): State<Node>,
-    Extension(operator): Extension<Operator>,
+    Extension(caller): Extension<Caller>,
     request: Result<Json<RunRequest>, JsonRejection>,
 ) -> Result<Response, Refusal> {
-    let Json(request) = request.map_err(|rejection| Refusal::bad_request(rejection.body_text()))?;
+    let Json(request) = request?;
     let name = checked(request.unit.clone().unwrap_or_else(made_up_name))?;
     let plan = plan(
         &name,
@@ -58,7 +58,7 @@ pub(super) async fn run(
         &ThisNode::open(),
     )
     .map_err(Refusal::bad_request)?;
-    log::info!("{} runs {:?} as {name}", operator.0, request.command);
+    log::info!("{} runs {:?} as {name}", caller.name, request.command);
     let (tell, told) = mpsc::channel(EVENTS);
     if request.detach {
         connect()?.run(&name, plan, &[]).await?;

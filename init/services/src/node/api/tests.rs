@@ -38,7 +38,11 @@ async fn running() -> Running {
 
 impl Running {
     fn target(&self) -> Target {
-        let admin = self.roots.admin("alice").unwrap();
+        self.target_of(Purpose::Admin)
+    }
+
+    fn target_of(&self, purpose: Purpose) -> Target {
+        let person = self.roots.person(purpose, "alice").unwrap();
         Target {
             address: self.address,
             name: "dev-1".to_owned(),
@@ -50,14 +54,18 @@ impl Running {
                     .certificate_pem()
                     .to_owned(),
             ],
-            certificate: admin.certificate,
-            key: admin.key,
+            certificate: person.certificate,
+            key: person.key,
         }
     }
 
     /// A TLS connection as the operator, for requests that no client of ours would send.
     async fn raw(&self) -> tokio_rustls::client::TlsStream<TcpStream> {
-        let target = self.target();
+        self.raw_of(Purpose::Admin).await
+    }
+
+    async fn raw_of(&self, purpose: Purpose) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let target = self.target_of(purpose);
         let server = client::tls::Server {
             roots: target.roots.clone(),
             cluster_id: CLUSTER.to_owned(),
@@ -75,7 +83,11 @@ impl Running {
     }
 
     async fn answer(&self, request: &[u8]) -> String {
-        let mut stream = self.raw().await;
+        self.answer_to(Purpose::Admin, request).await
+    }
+
+    async fn answer_to(&self, purpose: Purpose, request: &[u8]) -> String {
+        let mut stream = self.raw_of(purpose).await;
         stream.write_all(request).await.unwrap();
         let mut answer = vec![0; 64 * 1024];
         let length = stream.read(&mut answer).await.unwrap_or(0);
@@ -134,13 +146,51 @@ async fn every_route_of_the_document_is_routed() {
 }
 
 #[tokio::test]
+async fn each_route_is_for_whom_the_table_says() {
+    let node = running().await;
+    for purpose in [Purpose::Reader, Purpose::Operator, Purpose::Admin] {
+        let access = Access::of(purpose).unwrap();
+        for route in ROUTES {
+            let path = (route.path)().replace("{name}", "x.service");
+            let method = (route.methods)().remove(0);
+            let method = serde_json::to_string(&method).unwrap();
+            let method = method.trim_matches('"').to_uppercase();
+            let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+            let answer = node.answer_to(purpose, request.as_bytes()).await;
+            let refused = answer.starts_with("HTTP/1.1 403");
+            assert_eq!(
+                refused,
+                access < route.needs,
+                "{purpose} {method} {path}: {answer}"
+            );
+            if refused {
+                assert!(answer.contains("that of alice is of role"), "{answer}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_changes_something_is_more_than_a_reader() {
+    for route in ROUTES {
+        let reads = (route.methods)().contains(&utoipa::openapi::HttpMethod::Get);
+        assert_eq!(reads, route.needs == Access::Reader, "{}", (route.path)());
+    }
+}
+
+#[tokio::test]
 async fn an_operator_sees_the_node() {
     let node = running().await;
     let client = NodeClient::new(&node.target()).unwrap();
     let status = client.status().await.unwrap();
     assert!(!status.ready && !status.waiting.is_empty() && status.uptime_seconds > 0.0);
-    let config = client.config().await.unwrap();
-    assert_eq!(config.document.as_deref(), Some("schema = 1\n"));
+    // Nobody keeps a machine config here.
+    let error = client.config().await.unwrap_err();
+    assert_eq!(error.status(), Some(500));
+    assert!(
+        error.to_string().contains("bedplate-config.service"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

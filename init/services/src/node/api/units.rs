@@ -2,15 +2,14 @@
 
 use std::path::Path as FilePath;
 
+use axum::Json;
 use axum::extract::{Path, Query};
-use axum::{Extension, Json};
 use client::control::{Control, Error};
 use serde::Deserialize;
 use spec_api::Unit;
 use spec_layout::path;
 use spec_unit::control::{ExitStatus, Request, UnitStatus};
 
-use super::Operator;
 use super::answer::Refusal;
 use crate::node::metrics;
 
@@ -68,31 +67,22 @@ pub(super) async fn show(Path(name): Path<String>) -> Result<Json<Unit>, Refusal
 /// Starts a unit and what it requires.
 #[utoipa::path(post, path = "/v1/units/{name}/start", params(("name" = String, Path, description = "Unit name")),
     responses((status = 200, description = "Begun.")))]
-pub(super) async fn start(
-    Path(name): Path<String>,
-    Extension(operator): Extension<Operator>,
-) -> Result<(), Refusal> {
-    order(&operator, "start", name, |unit| Request::Start { unit }).await
+pub(super) async fn start(Path(name): Path<String>) -> Result<(), Refusal> {
+    order(name, |unit| Request::Start { unit }).await
 }
 
 /// Stops a unit and what requires it.
 #[utoipa::path(post, path = "/v1/units/{name}/stop", params(("name" = String, Path, description = "Unit name")),
     responses((status = 200, description = "Begun.")))]
-pub(super) async fn stop(
-    Path(name): Path<String>,
-    Extension(operator): Extension<Operator>,
-) -> Result<(), Refusal> {
-    order(&operator, "stop", name, |unit| Request::Stop { unit }).await
+pub(super) async fn stop(Path(name): Path<String>) -> Result<(), Refusal> {
+    order(name, |unit| Request::Stop { unit }).await
 }
 
 /// Stops a unit, then starts it.
 #[utoipa::path(post, path = "/v1/units/{name}/restart", params(("name" = String, Path, description = "Unit name")),
     responses((status = 200, description = "Begun.")))]
-pub(super) async fn restart(
-    Path(name): Path<String>,
-    Extension(operator): Extension<Operator>,
-) -> Result<(), Refusal> {
-    order(&operator, "restart", name, |unit| Request::Restart { unit }).await
+pub(super) async fn restart(Path(name): Path<String>) -> Result<(), Refusal> {
+    order(name, |unit| Request::Restart { unit }).await
 }
 
 /// Which signal.
@@ -109,23 +99,12 @@ pub(super) struct Signal {
 pub(super) async fn kill(
     Path(name): Path<String>,
     Query(Signal { signal }): Query<Signal>,
-    Extension(operator): Extension<Operator>,
 ) -> Result<(), Refusal> {
-    order(&operator, "kill", name, |unit| Request::Kill {
-        unit,
-        signal,
-    })
-    .await
+    order(name, |unit| Request::Kill { unit, signal }).await
 }
 
-async fn order(
-    operator: &Operator,
-    verb: &str,
-    name: String,
-    request: impl FnOnce(String) -> Request,
-) -> Result<(), Refusal> {
+async fn order(name: String, request: impl FnOnce(String) -> Request) -> Result<(), Refusal> {
     let name = checked(name)?;
-    log::info!("{} asks to {verb} {name}", operator.0);
     Ok(connect()?.order(request(name)).await?)
 }
 
