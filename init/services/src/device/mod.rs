@@ -14,7 +14,7 @@ mod disk_link;
 mod drivers;
 mod event_loop;
 mod handler;
-mod identity;
+pub(crate) mod identity;
 mod interface_name;
 mod link;
 mod modprobe_d;
@@ -24,7 +24,7 @@ mod partition;
 mod permission;
 mod power;
 pub(crate) mod superblock;
-mod sysfs;
+pub(crate) mod sysfs;
 mod tell;
 mod uevent;
 

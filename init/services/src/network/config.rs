@@ -27,6 +27,16 @@ pub(crate) fn read(path: &Path) -> (Network, Option<String>) {
     }
 }
 
+/// The config once more; the error says why what was read before stays.
+pub(crate) fn read_again(path: &Path) -> Result<Network, String> {
+    try_read(path).map_err(|error| {
+        format!(
+            "{}: {error}; the network stays as it was configured before",
+            path.display()
+        )
+    })
+}
+
 fn try_read(path: &Path) -> io::Result<Network> {
     let length = std::fs::metadata(path)?.len();
     if length > BYTES_MAX {
@@ -53,12 +63,23 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_again_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("network.json");
+        assert!(read_again(&path).unwrap_err().contains("stays as it was"));
+        std::fs::write(&path, "{\"links\": [").unwrap();
+        assert!(read_again(&path).unwrap_err().contains("network.json: EOF"));
+        std::fs::write(&path, "{}").unwrap();
+        assert_eq!(read_again(&path), Ok(Network::default()));
+    }
+
+    #[test]
     fn the_written_form_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("network.json");
         let network = Network {
             nameservers: vec!["10.77.0.1".parse().unwrap()],
-            links: Vec::new(),
+            ..Network::default()
         };
         std::fs::write(&path, serde_json::to_vec(&network).unwrap()).unwrap();
         assert_eq!(read(&path), (network, None));

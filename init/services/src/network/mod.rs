@@ -4,19 +4,28 @@
 //! is, at each change and now and then; only the difference is done. What the service did not make and the config does
 //! not speak of stays. Without a config every link that has a device asks by DHCPv4 ([`dhcp`]).
 //!
+//! Links that the config makes are made, and removed when it speaks of them no more ([`structure`]); then the steps for
+//! all links are done in one order ([`plan`]), none of them too often ([`rate`]). SIGHUP has the config read anew.
+//!
 //! READY is told when everything is configured, or after [`service::PATIENCE`] with what still lacks, so that
 //! network-online.target never holds a boot for ever.
 //!
 //! Only [`netlink`] knows the netlink crates. The service runs without root: the config's network part comes to it as
 //! `spec_layout::path::NETWORK_CONFIG`.
 
+mod apply;
 mod config;
+mod device;
 mod dhcp;
 mod link;
 mod netlink;
+mod plan;
+mod rate;
 mod resolv;
 mod service;
 mod state;
+mod structure;
+mod view;
 
 use std::process::ExitCode;
 

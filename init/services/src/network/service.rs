@@ -6,26 +6,33 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
+use spec_api::NetworkView;
 use spec_config::Network;
-use spec_layout::path::{NETWORK_CONFIG, NETWORK_RUN, RESOLV_CONF};
+use spec_layout::path::{NETWORK_CONFIG, NETWORK_RUN, NETWORK_VIEW, RESOLV_CONF, RESOLVER_CONFIG};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+use crate::network::apply::Apply;
 use crate::network::dhcp::Lease;
 use crate::network::dhcp::task::{self, Event, Port};
 use crate::network::netlink::Netlink;
-use crate::network::state::{Assigned, Change, Desired, Layer, Link, Route, changes, lacking};
-use crate::network::{config, link, resolv};
+use crate::network::plan::{Kernel, plan};
+use crate::network::rate::Pace;
+use crate::network::state::{Desired, Layer, Link, lacking};
+use crate::network::structure::structure;
+use crate::network::{config, device, link, resolv, view};
 
 /// How long READY waits for what lacks.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it waits where there is no config and no device to configure.
 const PATIENCE_WITHOUT_DEVICES: Duration = Duration::from_secs(5);
-/// Changes come in bursts; one look is enough for those within this.
-const SETTLE: Duration = Duration::from_millis(20);
-/// A look without a change, for routes that others removed.
+/// How long it waits after a reload: whoever has brought another config waits with it.
+const PATIENCE_AFTER_RELOAD: Duration = Duration::from_secs(5);
+/// Links that stand on each other are made in so many rounds of one look; the next look goes on.
+const ROUNDS: usize = 8;
+/// A look without a change, should one have been missed.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// Configures the network until SIGTERM.
@@ -38,13 +45,19 @@ pub(crate) async fn run() -> io::Result<()> {
     let (netlink, mut changed) = Netlink::connect()?;
     let (sender, mut leases) = mpsc::channel(16);
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut reload = signal(SignalKind::hangup())?;
     let mut service = Service::new(network, netlink, sender);
     let mut next_look = Instant::now();
+    let mut pace = Pace::default();
     loop {
         tokio::select! {
             _ = terminate.recv() => {
                 crate::notify::stopping();
                 return Ok(());
+            }
+            _ = reload.recv() => {
+                service.reload(Path::new(NETWORK_CONFIG));
+                next_look = Instant::now();
             }
             event = leases.recv() => {
                 if let Some(event) = event {
@@ -58,9 +71,10 @@ pub(crate) async fn run() -> io::Result<()> {
                 }
                 // The queue of changes is not bounded: empty it at once.
                 while changed.next().now_or_never().flatten().is_some() {}
-                next_look = next_look.min(Instant::now() + SETTLE);
+                next_look = next_look.min(Instant::now() + pace.settle(task::boottime()));
             }
             _ = sleep_until(next_look) => {
+                pace.looked(task::boottime());
                 let again = service.look().await;
                 next_look = Instant::now() + again;
                 crate::notify::watchdog();
@@ -84,6 +98,7 @@ impl Drop for Client {
 struct Service {
     network: Network,
     netlink: Netlink,
+    apply: Apply,
     events: mpsc::Sender<Event>,
     leases: BTreeMap<u32, Lease>,
     clients: BTreeMap<u32, Client>,
@@ -92,12 +107,18 @@ struct Service {
     devices: usize,
     ready: bool,
     status: String,
+    /// READY is for a reload.
+    reloaded: bool,
+    /// Why the config of before is still in force.
+    stale: Option<String>,
+    view: Option<NetworkView>,
 }
 
 impl Service {
     fn new(network: Network, netlink: Netlink, events: mpsc::Sender<Event>) -> Self {
         Self {
             network,
+            apply: Apply::new(netlink.clone()),
             netlink,
             events,
             leases: BTreeMap::new(),
@@ -107,6 +128,32 @@ impl Service {
             devices: 0,
             ready: false,
             status: String::new(),
+            reloaded: false,
+            stale: None,
+            view: None,
+        }
+    }
+
+    /// Takes the config as it is now. READY follows when it is reached, or after the patience with what lacks.
+    fn reload(&mut self, path: &Path) {
+        crate::notify::reloading();
+        match config::read_again(path) {
+            Ok(network) => {
+                log::info!("the config is read anew");
+                self.network = network;
+                self.stale = None;
+                self.apply.forget();
+                self.began = Instant::now();
+                self.ready = false;
+                self.reloaded = true;
+            }
+            Err(why) => {
+                log::error!("{why}");
+                if self.ready {
+                    crate::notify::ready(&why);
+                }
+                self.stale = Some(why);
+            }
         }
     }
 
@@ -153,8 +200,8 @@ impl Service {
     }
 
     async fn try_look(&mut self) -> io::Result<Vec<String>> {
-        let mut links = self.netlink.links().await?;
-        links.iter_mut().for_each(find_device);
+        let mut missing = Vec::new();
+        let links = self.make_links(&mut missing).await?;
         self.names = links
             .iter()
             .map(|link| (link.index, link.name.clone()))
@@ -163,30 +210,90 @@ impl Service {
             .retain(|index, client| self.names.get(index) == Some(&client.name));
         self.leases
             .retain(|index, _| self.names.contains_key(index));
+        let desired = self.desired(&links);
 
-        let addresses = self.netlink.addresses().await?;
-        let routes = self.netlink.routes().await?;
+        let mut kernel = self.read(links).await?;
+        let steps = plan(&kernel, &desired);
         let mut failed = BTreeMap::new();
-        for link in &links {
-            let Some(mut desired) =
-                link::desired(&self.network, link, self.leases.get(&link.index))
-            else {
-                self.clients.remove(&link.index);
+        for (index, step) in &steps {
+            let Some(link) = kernel.link(*index) else {
                 continue;
             };
-            if desired.dhcp4 && self.take_lease_from_before(link) {
-                desired = link::desired(&self.network, link, self.leases.get(&link.index))
-                    .unwrap_or(desired);
+            let name_of = |index| self.names.get(&index).cloned().unwrap_or_default();
+            // The later steps are tried all the same; the first that fails is told.
+            if let Err(error) = self.apply.change(link, step, name_of).await {
+                failed.entry(*index).or_insert(error);
             }
-            let steps = changes(link, &of(link, &addresses), &of(link, &routes), &desired);
-            if let Some(error) = self.apply(link, steps).await {
-                failed.insert(link.index, error);
-            }
-            self.run_client(link, &desired);
         }
-        self.write_resolv_conf();
-        let addresses = self.netlink.addresses().await?;
-        Ok(self.missing(&links, &addresses, &failed))
+        if !steps.is_empty() {
+            kernel = self.read(self.links().await?).await?;
+        }
+        for link in &kernel.links {
+            self.run_client(link, desired.get(&link.index));
+        }
+        self.write_name_servers();
+        missing.extend(self.missing(&kernel, &desired, &failed));
+        self.tell_view(&kernel, &desired, &missing);
+        Ok(missing)
+    }
+
+    /// All links, with their devices.
+    async fn links(&self) -> io::Result<Vec<Link>> {
+        let mut links = self.netlink.links().await?;
+        links.iter_mut().for_each(device::find);
+        Ok(links)
+    }
+
+    async fn read(&self, links: Vec<Link>) -> io::Result<Kernel> {
+        Ok(Kernel {
+            links,
+            addresses: self.netlink.addresses().await?,
+            routes: self.netlink.routes().await?,
+        })
+    }
+
+    /// Makes, renames and removes links until nothing is left to do or to be done now; gives those that are there.
+    async fn make_links(&mut self, missing: &mut Vec<String>) -> io::Result<Vec<Link>> {
+        let mut links = self.links().await?;
+        let mut failed: BTreeMap<String, String> = BTreeMap::new();
+        for round in 0..ROUNDS {
+            let (mut steps, problems) = structure(&self.network, &links);
+            steps.retain(|step| !failed.contains_key(step.name()));
+            if steps.is_empty() || round + 1 == ROUNDS {
+                missing.extend(problems);
+                break;
+            }
+            for step in &steps {
+                if let Err(error) = self.apply.structure(step).await {
+                    failed.insert(step.name().to_owned(), error);
+                }
+            }
+            links = self.links().await?;
+        }
+        missing.extend(failed.into_values());
+        Ok(links)
+    }
+
+    /// What each link shall be, leases of the run before this one included.
+    fn desired(&mut self, links: &[Link]) -> BTreeMap<u32, Desired> {
+        let desired = link::desired(&self.network, links, &self.leases);
+        let mut taken = false;
+        for link in links {
+            let dhcp4 = desired
+                .get(&link.index)
+                .is_some_and(|desired| desired.dhcp4);
+            if dhcp4 {
+                taken |= self.take_lease_from_before(link);
+            } else if self.leases.remove(&link.index).is_some() {
+                log::info!("{}: DHCP is not asked any more", link.name);
+                Lease::remove(Path::new(NETWORK_RUN), &link.name);
+            }
+        }
+        if taken {
+            link::desired(&self.network, links, &self.leases)
+        } else {
+            desired
+        }
     }
 
     /// Whether a lease of the run before this one is in use from now on; its client has it confirmed.
@@ -198,34 +305,10 @@ impl Service {
         lease.is_some_and(|lease| self.leases.insert(link.index, lease).is_none())
     }
 
-    /// Does the steps; the first error is returned, the later steps are tried all the same.
-    async fn apply(&self, link: &Link, steps: Vec<Change>) -> Option<String> {
-        let mut first = None;
-        for step in steps {
-            let (index, netlink) = (link.index, &self.netlink);
-            let result = match &step {
-                Change::Up => netlink.set_up(index).await,
-                Change::Mtu(mtu) => netlink.set_mtu(index, *mtu).await,
-                Change::AddAddress(address) => netlink.add_address(index, *address).await,
-                Change::RemoveAddress(address) => netlink.remove_address(index, *address).await,
-                Change::AddRoute(route) => netlink.add_route(index, route).await,
-                Change::RemoveRoute(route) => netlink.remove_route(index, route).await,
-            };
-            match result {
-                Ok(()) => log::info!("{}: {}", link.name, describe(&step)),
-                Err(error) => {
-                    let text = format!("{}: {}: {error}", link.name, describe(&step));
-                    log::warn!("{text}");
-                    first.get_or_insert(text);
-                }
-            }
-        }
-        first
-    }
-
     /// Starts or ends the DHCP client of a link. A carrier that comes back makes it confirm its lease.
-    fn run_client(&mut self, link: &Link, desired: &Desired) {
-        let mac = link.mac.filter(|_| desired.dhcp4 && link.carrier);
+    fn run_client(&mut self, link: &Link, desired: Option<&Desired>) {
+        let dhcp4 = desired.is_some_and(|desired| desired.dhcp4);
+        let mac = link.mac.filter(|_| dhcp4 && link.carrier);
         let Some(mac) = mac else {
             self.clients.remove(&link.index);
             return;
@@ -255,37 +338,49 @@ impl Service {
         );
     }
 
-    fn write_resolv_conf(&self) {
-        let text = resolv::text(&self.network, self.leases.values());
+    fn write_name_servers(&self) {
+        let settings = resolv::settings(&self.network, self.leases.values());
+        let written = settings.and_then(|text| resolv::write(Path::new(RESOLVER_CONFIG), &text));
+        if let Err(error) = written {
+            log::warn!("{RESOLVER_CONFIG}: {error}");
+        }
+        let text = resolv::text(self.leases.values());
         if let Err(error) = resolv::write(Path::new(RESOLV_CONF), &text) {
             log::warn!("{RESOLV_CONF}: {error}");
         }
     }
 
-    /// What lacks until the network is as it shall be.
+    /// Writes what is known, where that has changed.
+    fn tell_view(&mut self, kernel: &Kernel, desired: &BTreeMap<u32, Desired>, missing: &[String]) {
+        let view = view::view(kernel, desired, &self.leases, missing);
+        if self.view.as_ref() == Some(&view) {
+            return;
+        }
+        match view::write(Path::new(NETWORK_VIEW), &view) {
+            Ok(()) => self.view = Some(view),
+            Err(error) => log::warn!("{NETWORK_VIEW}: {error}"),
+        }
+    }
+
+    /// What lacks until the network is as it shall be, links that cannot be made aside.
     fn missing(
         &mut self,
-        links: &[Link],
-        addresses: &[(u32, Assigned)],
+        kernel: &Kernel,
+        desired: &BTreeMap<u32, Desired>,
         failed: &BTreeMap<u32, String>,
     ) -> Vec<String> {
-        let mut missing: Vec<String> = Vec::new();
-        for entry in &self.network.links {
-            if !links.iter().any(|link| link::is_for(entry, link)) {
-                missing.push(format!(
-                    "no link is here for the entry with match {}",
-                    describe_match(entry)
-                ));
-            }
-        }
+        let mut missing = link::absent(&self.network, &kernel.links);
         let (mut configured, mut devices) = (0, 0);
-        for link in links.iter().filter(|link| link.layer != Layer::Loopback) {
-            let lease = self.leases.get(&link.index);
-            let Some(desired) = link::desired(&self.network, link, lease) else {
+        for link in &kernel.links {
+            let Some(wanted) = desired.get(&link.index) else {
                 continue;
             };
+            if link.layer == Layer::Loopback {
+                continue;
+            }
             devices += 1;
-            let lack = lacking(link, &of(link, addresses), &desired, lease.is_some());
+            let has_lease = self.leases.contains_key(&link.index);
+            let lack = lacking(link, &kernel.addresses_of(link.index), wanted, has_lease);
             match failed.get(&link.index).cloned().or(lack) {
                 Some(lack) => missing.push(lack),
                 None => configured += 1,
@@ -305,12 +400,17 @@ impl Service {
 
     /// Tells PID 1, and says when to look again.
     fn tell(&mut self, missing: Vec<String>) -> Duration {
-        let status = if missing.is_empty() {
+        let mut status = if missing.is_empty() {
             "configured".to_string()
         } else {
             missing.join("; ")
         };
-        let patience = if self.devices > 0 || !self.network.links.is_empty() {
+        if let Some(stale) = &self.stale {
+            status = format!("{status}; {stale}");
+        }
+        let patience = if self.reloaded {
+            PATIENCE_AFTER_RELOAD
+        } else if self.devices > 0 || !self.network.links.is_empty() {
             PATIENCE
         } else {
             PATIENCE_WITHOUT_DEVICES
@@ -328,28 +428,13 @@ impl Service {
             crate::notify::status(&status);
         }
         self.status = status;
-        if self.ready {
+        let look = if self.ready {
             LOOK_EVERY
         } else {
             left.clamp(Duration::from_millis(100), Duration::from_secs(1))
-        }
+        };
+        self.apply.next().map_or(look, |wait| wait.min(look))
     }
-}
-
-/// What belongs to this link.
-fn of<T: Clone>(link: &Link, all: &[(u32, T)]) -> Vec<T> {
-    all.iter()
-        .filter(|(index, _)| *index == link.index)
-        .map(|(_, item)| item.clone())
-        .collect()
-}
-
-/// What sysfs knows of the device behind a link.
-fn find_device(link: &mut Link) {
-    let device = format!("/sys/class/net/{}/device", link.name);
-    link.physical = Path::new(&device).exists();
-    let driver = std::fs::read_link(format!("{device}/driver")).ok();
-    link.driver = driver.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
 }
 
 fn hostname() -> Option<String> {
@@ -358,37 +443,4 @@ fn hostname() -> Option<String> {
         .trim()
         .to_string();
     (!matches!(name.as_str(), "" | "(none)" | "localhost")).then_some(name)
-}
-
-fn describe(change: &Change) -> String {
-    match change {
-        Change::Up => "up".into(),
-        Change::Mtu(mtu) => format!("MTU {mtu}"),
-        Change::AddAddress(address) => format!("address {address} added"),
-        Change::RemoveAddress(address) => format!("address {address} removed"),
-        Change::AddRoute(route) => format!("route {} added", describe_route(route)),
-        Change::RemoveRoute(route) => format!("route {} removed", describe_route(route)),
-    }
-}
-
-fn describe_route(route: &Route) -> String {
-    match route.via {
-        Some(via) => format!("{} via {via}", route.to),
-        None => route.to.to_string(),
-    }
-}
-
-fn describe_match(entry: &spec_config::Link) -> String {
-    let wanted = &entry.matches;
-    let mac = wanted.mac.map(|mac| format!("mac {mac}"));
-    let name = wanted.name.as_ref().map(|name| format!("name {name}"));
-    let driver = wanted
-        .driver
-        .as_ref()
-        .map(|driver| format!("driver {driver}"));
-    [mac, name, driver]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(", ")
 }

@@ -16,9 +16,11 @@ const IPV6_METRIC: u32 = 1024;
 pub(super) const KIND: Kind = Kind {
     recognises: |link| link.layer == Layer::Ethernet,
     desired,
+    maker: None,
 };
 
-fn desired(network: &Network, link: &Link, lease: Option<&Lease>) -> Option<Desired> {
+/// What an Ethernet link shall be, a made one too.
+pub(super) fn desired(network: &Network, link: &Link, lease: Option<&Lease>) -> Option<Desired> {
     let mut desired = if network.links.is_empty() {
         if !link.physical {
             return None;
@@ -34,7 +36,9 @@ fn desired(network: &Network, link: &Link, lease: Option<&Lease>) -> Option<Desi
             addresses: entry.addresses.clone(),
             routes: entry.routes.iter().map(static_route).collect(),
             dhcp4: entry.dhcp4,
-            keeps_others: false,
+            mac: entry.mac.map(|mac| mac.0),
+            stands_alone: true,
+            ..Desired::default()
         }
     };
     if let Some(lease) = lease.filter(|_| desired.dhcp4) {

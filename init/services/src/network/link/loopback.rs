@@ -11,6 +11,7 @@ pub(super) const KIND: Kind = Kind {
             ..Desired::default()
         })
     },
+    maker: None,
 };
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod tests {
     use super::*;
     use crate::network::state::{Assigned, Change, Link, changes};
     use spec_config::Network;
+    use std::collections::BTreeMap;
 
     #[test]
     fn it_is_brought_up_and_keeps_what_the_kernel_gives() {
@@ -26,7 +28,9 @@ mod tests {
             layer: Layer::Loopback,
             ..Link::default()
         };
-        let desired = crate::network::link::desired(&Network::default(), &link, None).unwrap();
+        let links = std::slice::from_ref(&link);
+        let all = crate::network::link::desired(&Network::default(), links, &BTreeMap::new());
+        let desired = all.values().next().unwrap();
         let address = Assigned {
             address: "127.0.0.1/8".parse().unwrap(),
             global: true,
@@ -34,6 +38,6 @@ mod tests {
             tentative: false,
             duplicate: false,
         };
-        assert_eq!(changes(&link, &[address], &[], &desired), [Change::Up]);
+        assert_eq!(changes(&link, &[address], &[], desired), [Change::Up]);
     }
 }

@@ -1,4 +1,6 @@
-//! rtnetlink(7): the one file that knows the netlink crates, which change often and together.
+//! rtnetlink(7): the one folder that knows the netlink crates, which change often and together.
+
+mod link;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -6,14 +8,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
 };
-use rtnetlink::{Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder};
+use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
 use spec_config::Address;
 
-use crate::network::state::{Assigned, Layer, Link, Origin, Route};
+use crate::network::state::{Assigned, Origin, Route};
 
 /// A connection to the kernel.
 #[derive(Clone)]
@@ -22,29 +23,18 @@ pub(crate) struct Netlink {
 }
 
 impl Netlink {
-    /// Connects; the stream gives one item per change of a link or an address.
+    /// Connects; the stream gives one item per change of a link, an address or a route.
     pub(crate) fn connect() -> io::Result<(Self, impl Stream<Item = ()> + Unpin)> {
         let groups = [
             MulticastGroup::Link,
             MulticastGroup::Ipv4Ifaddr,
             MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Route,
         ];
         let (connection, handle, messages) = rtnetlink::new_multicast_connection(&groups)?;
         tokio::spawn(connection);
         Ok((Self { handle }, messages.map(|_| ())))
-    }
-
-    /// All links.
-    pub(crate) async fn links(&self) -> io::Result<Vec<Link>> {
-        let messages: Vec<LinkMessage> = self
-            .handle
-            .link()
-            .get()
-            .execute()
-            .try_collect()
-            .await
-            .map_err(other)?;
-        Ok(messages.iter().filter_map(read_link).collect())
     }
 
     /// All addresses, with the index of their link.
@@ -79,28 +69,6 @@ impl Netlink {
             routes.extend(messages.iter().filter_map(read_route));
         }
         Ok(routes)
-    }
-
-    /// Brings a link up.
-    pub(crate) async fn set_up(&self, index: u32) -> io::Result<()> {
-        let message = LinkUnspec::new_with_index(index).up().build();
-        self.handle
-            .link()
-            .set(message)
-            .execute()
-            .await
-            .map_err(other)
-    }
-
-    /// Sets the largest packet of a link.
-    pub(crate) async fn set_mtu(&self, index: u32, mtu: u32) -> io::Result<()> {
-        let message = LinkUnspec::new_with_index(index).mtu(mtu).build();
-        self.handle
-            .link()
-            .set(message)
-            .execute()
-            .await
-            .map_err(other)
     }
 
     /// Adds an address; one that is there already is well.
@@ -140,34 +108,6 @@ impl Netlink {
                 .await,
         )
     }
-}
-
-fn read_link(message: &LinkMessage) -> Option<Link> {
-    let flags = message.header.flags;
-    let mut link = Link {
-        index: message.header.index,
-        layer: match message.header.link_layer_type {
-            LinkLayerType::Loopback => Layer::Loopback,
-            LinkLayerType::Ether => Layer::Ethernet,
-            _ => Layer::Other,
-        },
-        up: flags.contains(LinkFlags::Up),
-        carrier: flags.contains(LinkFlags::LowerUp),
-        ..Link::default()
-    };
-    for attribute in &message.attributes {
-        match attribute {
-            LinkAttribute::IfName(name) => link.name.clone_from(name),
-            LinkAttribute::Address(bytes) => link.mac = bytes.as_slice().try_into().ok(),
-            LinkAttribute::PermAddress(bytes) => {
-                link.permanent_mac = bytes.as_slice().try_into().ok()
-            }
-            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
-            LinkAttribute::MaxMtu(mtu) => link.max_mtu = *mtu,
-            _ => {}
-        }
-    }
-    (!link.name.is_empty()).then_some(link)
 }
 
 fn read_address(message: &AddressMessage) -> Option<(u32, Assigned)> {
