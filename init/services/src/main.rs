@@ -11,8 +11,10 @@ mod logging;
 mod network;
 mod node;
 mod notify;
+mod resolver;
 mod signals;
 mod sys;
+mod time;
 mod transient;
 mod volume;
 
@@ -26,7 +28,9 @@ const SERVICES: &[Entry] = &[
     ("modprobe", device::modprobe),
     ("network", network::main),
     ("node", node::main),
+    ("resolver", resolver::main),
     ("run", transient::run),
+    ("time", time::main),
     ("volume", volume::main),
 ];
 

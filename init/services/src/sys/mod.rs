@@ -2,7 +2,9 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod block;
+pub(crate) mod clock;
 pub(crate) mod handed;
+pub(crate) mod inotify;
 pub(crate) mod interface;
 pub(crate) mod loop_device;
 pub(crate) mod message;
