@@ -6,6 +6,8 @@
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
+use time::OffsetDateTime;
+use time::macros::format_description;
 
 use crate::exit::Error;
 
@@ -100,6 +102,16 @@ impl Output {
     pub(crate) fn line(&self, text: impl AsRef<str>) {
         if !self.json {
             print(&format!("{}\n", text.as_ref()));
+        }
+    }
+
+    /// One line of result in a style; nothing under `--json`.
+    pub(crate) fn cell(&self, cell: &Cell) {
+        if !self.json {
+            print(&format!(
+                "{}\n",
+                paint(&cell.text, cell.style, self.colour_out)
+            ));
         }
     }
 
@@ -199,6 +211,16 @@ fn render(head: &[&str], rows: &[Vec<Cell>], colour: bool) -> String {
         text.push('\n');
     }
     text
+}
+
+/// A time for people, in UTC: `2026-01-31 12:00:00.123`.
+pub(crate) fn time(realtime_us: u64) -> String {
+    let format =
+        format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:3]");
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(realtime_us) * 1000)
+        .ok()
+        .and_then(|time| time.format(&format).ok())
+        .unwrap_or_else(|| realtime_us.to_string())
 }
 
 /// Bytes for people: `64.0 MiB`.

@@ -3,8 +3,6 @@
 use std::path::Path;
 
 use spec_api::{LogEntry, LogQuery};
-use time::OffsetDateTime;
-use time::macros::format_description;
 
 use crate::cluster_folder::ClusterFolder;
 use crate::exit::{Context, Error};
@@ -83,12 +81,7 @@ fn file(path: &Path) -> Result<(), Error> {
 
 /// `2026-01-31 12:00:00.123 etcd[214]: message`, control characters made harmless.
 fn line(entry: &LogEntry) -> String {
-    let format =
-        format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:3]");
-    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(entry.realtime_us) * 1000)
-        .ok()
-        .and_then(|time| time.format(&format).ok())
-        .unwrap_or_else(|| entry.realtime_us.to_string());
+    let time = output::time(entry.realtime_us);
     let who = match (entry.identifier.as_str(), entry.unit.as_str()) {
         ("", "") => "kernel",
         ("", unit) => unit,

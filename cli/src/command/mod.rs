@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod cache;
 mod completions;
+mod config;
 mod console;
 mod daemon;
 mod doctor;
@@ -13,6 +14,7 @@ mod kernel;
 mod lock;
 mod logs;
 mod measure;
+mod net;
 mod ps;
 mod reboot;
 mod restart;
@@ -49,6 +51,8 @@ enum Command {
     Ps(ps::Args),
     Logs(logs::Args),
     Restart(restart::Args),
+    Config(config::Args),
+    Net(net::Args),
     Run(run::Args),
     Wait(run::WaitArgs),
     Console(console::Args),
@@ -78,6 +82,8 @@ pub(crate) fn run(cli: &Cli, output: &Output) -> Result<(), Error> {
         Command::Ps(args) => ps::run(args, output),
         Command::Logs(args) => logs::run(args, output),
         Command::Restart(args) => restart::run(args, output),
+        Command::Config(args) => config::run(args, output),
+        Command::Net(args) => net::run(args, output),
         Command::Run(args) => run::run(args, output),
         Command::Wait(args) => run::wait(args, output),
         Command::Console(args) => console::run(args, output),

@@ -92,6 +92,22 @@ const MESSAGE: [&str; 17] = [
     "BARRIER=1",
 ];
 
+/// DNS: labels, the end of a name with a type and a class, the beginning of EDNS.
+const NAMES: [&str; 12] = [
+    "\u{3}www\u{7}example\0",
+    "\u{3}www",
+    "\u{7}example\0",
+    "\0\0\u{1}\0\u{1}",
+    "\0\0\u{1c}\0\u{1}",
+    "\0\u{2}\0\u{1}",
+    "\0\u{5}\0\u{1}",
+    "\0\u{6}\0\u{1}",
+    "\0\u{c}\0\u{1}",
+    "\0\u{f}\0\u{1}",
+    "\0!\0\u{1}",
+    "\0\0)\u{4}",
+];
+
 /// Writes the dictionary of each target.
 pub(super) fn write(room: &Room) -> Result<(), Error> {
     let folder = room.folder("words", "")?;
@@ -126,6 +142,7 @@ fn words(target: &str) -> Vec<String> {
             all
         }
         "notify" => owned(&MESSAGE),
+        "dns" => owned(&NAMES),
         _ => owned(&TEXT),
     }
 }

@@ -20,9 +20,11 @@ use crate::programs;
 use crate::workspace::Workspace;
 
 /// The targets, as `fuzz/Cargo.toml` names them.
-const TARGETS: [&str; 5] = [
+const TARGETS: [&str; 7] = [
     "command_line",
     "control",
+    "dns",
+    "machine_config",
     "notify",
     "specifier",
     "unit_file",
@@ -40,7 +42,7 @@ const EDGES: [&str; 7] = [
     "--cfg=fuzzing",
 ];
 
-/// Give hostile input to what PID 1 reads: unit files, command lines, specifiers, messages.
+/// Give hostile input to what PID 1 and the services read: unit files, command lines, specifiers, messages, DNS.
 ///
 /// Seeds are the unit files of Debian's server packages and of this checkout; what is found is kept in
 /// target/fuzz/found, and what was learnt in target/fuzz/corpus. Fails if an input breaks something.
