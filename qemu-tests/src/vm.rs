@@ -393,6 +393,13 @@ impl Vm {
         self.qmp()?.execute("device_add", arguments).map(drop)
     }
 
+    /// Pulls the cable of a network card, by its place in the machine's list, or plugs it in again: the guest sees the
+    /// carrier go or come.
+    pub fn set_cable(&mut self, nic: usize, plugged: bool) -> Result<()> {
+        let arguments = json!({ "name": format!("net{nic}"), "up": plugged });
+        self.qmp()?.execute("set_link", arguments).map(drop)
+    }
+
     /// Takes the power away: QEMU is killed, what the guest had not flushed is gone.
     pub fn power_cut(&mut self) -> Result<()> {
         if let Some(mut running) = self.running.take() {
