@@ -112,6 +112,10 @@ pub(crate) fn answer(bytes: &[u8], asked: &Asked, capitals: bool) -> Result<Answ
         body.get_mut(..HEADER)?.fill(0xff);
         let mut reading = Reading::new(&body, end, asked.rtype)?;
         reading.sections(counts)?;
+        // No name may need what is cut off: its labels can run on behind where it is used.
+        let [answers, authorities, _] = counts;
+        let kept = body.get(..reading.end)?;
+        Reading::new(kept, end, asked.rtype)?.sections([answers, authorities, 0])?;
         let header = bytes.get(..10)?.try_into().ok()?;
         reading.answer(header, low)
     };
