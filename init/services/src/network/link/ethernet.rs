@@ -60,7 +60,11 @@ fn static_route(route: &spec_config::Route) -> Route {
     Route {
         to,
         via: route.via,
-        metric: route.metric.unwrap_or(default_metric),
+        // The kernel takes 0 as none, and says another for IPv6.
+        metric: route
+            .metric
+            .filter(|metric| *metric != 0)
+            .unwrap_or(default_metric),
         origin: Origin::Static,
         on_link: false,
     }

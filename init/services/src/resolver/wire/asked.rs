@@ -40,9 +40,11 @@ impl Asked {
             }
         }
         let mut message = Vec::with_capacity(HEADER + written.len() + 11);
+        // Who validates says so only to who wants to know (RFC 6840, sections 5.7 and 5.8).
+        let curious = flag::RECURSION_DESIRED | flag::AUTHENTIC_DATA;
         let flags = match checking_disabled {
-            true => flag::RECURSION_DESIRED | flag::CHECKING_DISABLED,
-            false => flag::RECURSION_DESIRED,
+            true => curious | flag::CHECKING_DISABLED,
+            false => curious,
         };
         for field in [id, flags, 1, 0, 0, 1] {
             message.extend_from_slice(&field.to_be_bytes());
