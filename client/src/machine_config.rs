@@ -7,7 +7,7 @@ use crate::ca::Authority;
 use crate::tls::trust_store;
 use crate::trust::Root;
 
-/// Reads a document; each root must be a certificate, each issuer one with its key, of the cluster the config names.
+/// Reads a document; each root must be a certificate, each issuer one with its key.
 pub fn read(document: &[u8], hidden: Hidden<'_>) -> Result<Config, Error> {
     let config = Config::parse_bytes(document, hidden)?;
     let text = str::from_utf8(document).unwrap_or_default();
